@@ -11,6 +11,7 @@ from cotexp.commands.model_card import SHOWN, UNKNOWN, place_of, sources_on_hub,
 from cotexp.report import funnel
 from cotexp.report.compression_texts import compressor_of
 from cotexp.report.markdown import table_lines
+from cotexp.report.run_table import too_long
 from cotexp.stages.context import Context, compressor_model
 from cotexp.tasks.benchmarks import BENCHMARKS
 
@@ -37,7 +38,7 @@ Training examples of one run: {mark}, for {tasks}.
 
 {counts}
 
-* Questions: {questions}.
+{too_long}* Questions: {questions}.
 * Rationales by `{teacher}`, selection `{selection}`, compression `{compression}`{compressor}.{lengths}
 * Made by run `{run_key}` of experiment `{experiment}`, for the tokenizer of `{model}`.
 {selected}
@@ -89,6 +90,7 @@ def data_card(
         mark=MARK,
         tasks=", ".join(f"`{task}`" for task in tasks),
         counts="\n".join(_counts(rows)),
+        too_long=f"* Too long for the run's fine-tuning, which left them out: {left_out}.\n" if (left_out := too_long(metrics)) else "",
         questions=_questions(tasks),
         teacher=settings["teacher"]["name"],
         selection=settings["selection"]["name"],

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cotexp.compressions.base import Compression
-from cotexp.compressions.rewriting import DEFAULT_REWRITE_PROMPT, wrong_prompt
-from cotexp.settings.base import setting
+from cotexp.compressions.rewriting import DEFAULT_REWRITE_PROMPT
+from cotexp.settings.base import bad_placeholders, setting
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,4 +20,4 @@ class Teaching(Compression):
     prompt: str = setting(DEFAULT_REWRITE_PROMPT, "Prompt of one round; {question}, {rationale} and {answer} are replaced.")
 
     def contradictions(self) -> Iterator[str]:
-        yield from wrong_prompt(self.prompt)
+        yield from bad_placeholders(self.prompt, {"question", "rationale", "answer"}, {"rationale"})

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _NUMBER = r"\d+(?:[.,]\d+)*"
-_LETTER = r"[^\W\d_\u2E80-\u9FFF\uF900-\uFAFF]"  # without the characters of languages that write no spaces: each of them is a word
+UNSPACED = r"\u2E80-\u9FFF\uF900-\uFAFF"
+"""Characters of languages that write no spaces, in the form of a regular expression's set: each of them is a word."""
+_LETTER = rf"[^\W\d_{UNSPACED}]"
 _WORD = rf"\\?{_LETTER}+(?:['’_/-]{_LETTER}+)*"
 _OPENING = r"[\"“‘'\[$£€#]*"
 _PIECE = re.compile(rf"\s*(?:{_OPENING}(?:{_NUMBER}|{_WORD})|\S|$)")

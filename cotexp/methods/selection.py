@@ -42,7 +42,8 @@ def select(
 
 
 def for_validation(rationales: Mapping[str, Sequence[Rationale]], selection: Selection) -> list[Rationale]:
-    """The rationales whose likelihood chooses the checkpoint. They do not depend on order and filters, so all selections are judged alike."""
+    """The rationales whose likelihood chooses the checkpoint. They do not depend on order and filters, so
+    all selections of one `k` are judged alike."""
     usable_of = {name: usable(written) for name, written in rationales.items()}
     return [each for left in usable_of.values() for each in (accurate(left) if selection.validation == "correct" else left)[: selection.k]]
 

@@ -154,8 +154,8 @@ class Encoder:
         return len(self.text_ids(text))
 
     def cut(self, text: str, num_tokens: int) -> str:
-        """The text of the first `num_tokens` tokens."""
-        return self.decode(self.text_ids(text)[:num_tokens])
+        """The text of the first `num_tokens` tokens, without a last character of which some tokens are missing."""
+        return self.decode(self.text_ids(text)[:num_tokens]).rstrip("\N{REPLACEMENT CHARACTER}")
 
     def decode(self, ids: list[int]) -> str:
         """The text with these `text_ids`, or the text that a model wrote with them. They are decoded after other text, so that no space is lost."""

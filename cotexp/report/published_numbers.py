@@ -36,7 +36,8 @@ def published_rows(peers: Peers, file: Published, columns: Sequence[Column]) -> 
         )
         for row in matching
     )
-    return PublishedRows(rows, (f"{file.system} (published): {file.source}.", *file.notes))
+    source = f"{file.system} (published): {file.source}. Its models, questions, counts of tokens and hardware are others: context, no comparison."
+    return PublishedRows(rows, (source, *file.notes))
 
 
 def _label(system: str, row: PublishedRow) -> str:
@@ -45,8 +46,10 @@ def _label(system: str, row: PublishedRow) -> str:
 
 
 def _cell(row: PublishedRow, column: str) -> Cell:
-    """The number with the digits that were published."""
+    """The number with the digits that were published: tokens may be whole numbers, others have a decimal at least."""
     if column not in MEASURES:
         return Cell()
     value = getattr(row, column)
-    return NOT_AVAILABLE if value is None else Cell(text=max(f"{value:g}", f"{value:.1f}", key=len), value=value)
+    if value is None:
+        return NOT_AVAILABLE
+    return Cell(text=f"{value:g}" if column == "cot_tokens" else max(f"{value:g}", f"{value:.1f}", key=len), value=value)

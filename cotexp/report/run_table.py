@@ -98,19 +98,18 @@ def _training_note(metrics: Metrics) -> str:
         "One seed: the intervals hold the variance of the questions, not what another training run would change. "
         f"Trained {metrics['training/num_steps']:.0f} steps on {metrics['training/num_examples']:.0f} examples "
         f"({metrics['training/num_supervised_tokens']:.0f} supervised tokens); step {metrics['training/best_step']:.0f} kept by validation loss."
-        + _too_long(metrics)
+        + (f" Left out since they are longer than trainer.max_length or the model's context: {left_out}." if (left_out := too_long(metrics)) else "")
         + (f" All steps: {', '.join(found)}." if found else "")
     )
 
 
-def _too_long(metrics: Metrics) -> str:
-    """How many examples were left out for their length, by form where that is known."""
+def too_long(metrics: Metrics) -> str:
+    """How many examples were left out for their length, by form where that is known; empty if none was."""
     forms = [f"{metrics[name]:,.0f} {form}" for form in ("full", "compress", "rewrite") if metrics.get(name := f"training/num_too_long_{form}")]
     of_forms = f" ({', '.join(forms)})" if forms else ""
     found = f"{metrics['training/num_too_long']:,.0f}{of_forms}" if metrics.get("training/num_too_long") else ""
     validation = metrics.get("training/num_validation_too_long")
-    both = " and ".join(filter(None, (found, f"{validation:,.0f} of validation" if validation else "")))
-    return f" Left out since they are longer than trainer.max_length or the model's context: {both}." if both else ""
+    return " and ".join(filter(None, (found, f"{validation:,.0f} of validation" if validation else "")))
 
 
 def _pruning_note(metrics: Metrics) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from cotexp.methods.pruning import UNSPACED
 from cotexp.records import Rationale
 
 NGRAM = 3
+_WORD = re.compile(rf"\d+(?:[.,]\d+)*|[{UNSPACED}]|[^\W\d_{UNSPACED}]+|[^\w\s]")
 COMMON_DIVERSITY = 0.5
 """Similarity from which rationales count as near duplicates by default when questions are chosen for all selections alike."""
 
@@ -35,8 +37,9 @@ def diverse(rationales: Sequence[Rationale], threshold: float) -> list[Rationale
 
 
 def ngrams(text: str) -> frozenset[tuple[str, ...]]:
-    """The word 3-grams of a text; words are numbers, runs of letters and single signs, without case. A shorter text is one gram."""
-    words = re.findall(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[^\w\s]", text.casefold())
+    """The word 3-grams of a text; words are numbers, runs of letters (single ones where no spaces are written) and single signs, without case. A
+    shorter text is one gram."""
+    words = _WORD.findall(text.casefold())
     return frozenset(tuple(words[i : i + NGRAM]) for i in range(max(1, len(words) - NGRAM + 1)))
 
 

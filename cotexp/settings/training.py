@@ -58,7 +58,7 @@ class Trainer(Section):
     lora: Lora = setting(Lora, "Adapter settings; read only with tuning=lora.")
     learning_rate: float = setting(2e-5, "Peak learning rate (MACC, second-hand: 2e-5).", above=0, high=1)
     batch_size: int = setting(32, "Examples per optimiser step over all devices (MACC, second-hand: 32).", low=1)
-    max_epochs: float = setting(3.0, "Passes over the training examples (MACC, second-hand: 3).", above=0, most=MOST_EPOCHS)
+    max_epochs: float = setting(3.0, "Passes over the training examples, rounded to whole steps (MACC, second-hand: 3).", above=0, most=MOST_EPOCHS)
     max_steps: int | None = setting(
         None, "Optimiser steps in place of max_epochs, so that runs are compared at equal steps; by default max_epochs decides.", low=1, keyed=IF_SET
     )
@@ -93,7 +93,10 @@ class Trainer(Section):
         15.0, "Least seconds between resumable checkpoints (0: every step), which take 2 % of the time at most.", low=0, keyed=False
     )
     micro_batch_size: int | None = setting(
-        None, "Most examples per forward pass and device; by default a quarter, a half or all of a device's share, 8 at least.", low=1, keyed=False
+        None,
+        "Most examples per forward pass and device; by default as many passes as for a quarter, a half or all of its share, 8 at least.",
+        low=1,
+        keyed=False,
     )
     max_batch_tokens: int | None = setting(
         None,

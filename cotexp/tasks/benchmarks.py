@@ -91,8 +91,19 @@ def _question(name: str, benchmark: Benchmark, row: Row, parsed: Parsed) -> Ques
     field = parsed.gold_field
     raw = parsed.solution if field == "solution" else row.value(field)
     gold = row.gold(field, benchmark.answer_type, parsed.options, raw=raw)
-    references = [with_closing(parsed.solution, gold, benchmark.answer_type)] if parsed.solution else []
+    has_closing = states(parsed.solution, gold, benchmark.answer_type, parsed.options)
+    solution = parsed.solution if has_closing else with_closing(parsed.solution, gold, benchmark.answer_type)
+    references = [solution] if parsed.solution else []
     return make_question(name, text=parsed.text, answer=gold, answer_type=benchmark.answer_type, options=parsed.options or {}, references=references)
+
+
+def states(solution: str, gold: str, answer_type: AnswerType, options: Mapping[str, str] | None) -> bool:
+    """Whether the last line of a worked solution states its answer, as in a seventh of AQuA's."""
+    from cotexp.tasks.answers import extract  # as in Row.gold
+    from cotexp.tasks.grading import answers_equal
+
+    last = solution.rsplit("\n", 1)[-1]
+    return "answer" in last.casefold() and answers_equal(extract(last, answer_type, options).text, gold, answer_type)
 
 
 def with_closing(solution: str, gold: str, answer_type: AnswerType) -> str:

@@ -15,9 +15,10 @@ from run_folders import write_run
 from cotexp.commands import declared_reports
 from cotexp.config import command_line
 from cotexp.report.build import ReportOptions
-from cotexp.report.declared import DeclaredReport, DeclaredTable
+from cotexp.report.declared import DeclaredReport, DeclaredTable, PublishedRow
 from cotexp.report.document import Report
 from cotexp.report.expected_runs import GridPoint, renamed
+from cotexp.report.published_numbers import _cell
 from cotexp.settings.base import ConfigError
 from cotexp.store.processes import this_process
 
@@ -268,12 +269,20 @@ def test_published_numbers_have_a_source_and_are_in_range(name: str) -> None:
 @pytest.mark.slow
 def test_what_a_paper_does_not_show_is_not_available(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    table = declared_reports.make(["macc/main"], tmp_path, ReportOptions()).tables[0]
+    report = declared_reports.make(["macc/main"], tmp_path, ReportOptions())
+    table = report.tables[0]
     by_label = {row.label: dict(zip((column.name for column in table.columns), row.cells, strict=True)) for row in table.rows}
     ours = by_label["MACC, Qwen2.5-7B-Instruct (published)"]
     assert {ours[each].text for each in ("accuracy", "cot_tokens", "ratio", "latency")} == {"not available"}
     theirs = by_label["TokenSkip: ratio 0.5, Llama-3.1-8B-Instruct (published)"]
     assert [theirs[each].text for each in ("accuracy", "cot_tokens", "latency")] == ["78.2", "113.05", "3.4"]
+    assert any(note.startswith("TokenSkip (published): ") and "no comparison" in note for note in report.footnotes)
+
+
+def test_a_published_number_has_the_digits_of_its_source() -> None:
+    row = PublishedRow(method="x", accuracy=82, cot_tokens=873, ratio=0.5, latency=3)
+    assert [_cell(row, name).text for name in ("accuracy", "cot_tokens", "ratio", "latency")] == ["82.0", "873", "0.5", "3.0"]
+    assert _cell(PublishedRow(method="x", cot_tokens=113.05), "cot_tokens").text == "113.05"
 
 
 def mistakes(content: Any) -> list[str]:

@@ -87,6 +87,12 @@ def test_grams_are_of_words_numbers_and_signs_without_case() -> None:
     assert jaccard(ngrams("a b c"), ngrams("A  B\nC")) == 1
 
 
+def test_each_character_is_a_word_where_no_spaces_are_written() -> None:
+    assert ngrams("他有3个。") == {("他", "有", "3"), ("有", "3", "个"), ("3", "个", "。")}
+    assert jaccard(ngrams("他一共有三个苹果，所以还要买两个"), ngrams("她一共有三个苹果，所以还要买两个")) > 0.8
+    assert ngrams("사과 세 개") == {("사과", "세", "개")}
+
+
 def test_a_rationale_is_dropped_at_the_threshold_and_kept_below_it() -> None:
     first, alike = rationale("q", 0, text="a b c d", closing="e."), rationale("q", 1, text="a b c x", closing="e.")
     similarity = jaccard(ngrams(first.text), ngrams(alike.text))

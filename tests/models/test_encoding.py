@@ -142,6 +142,14 @@ def test_a_cut_text_is_its_first_tokens(encoder: Encoder) -> None:
     assert encoder.cut(QUESTION, 10_000) == QUESTION
 
 
+def test_a_cut_within_a_character_of_several_tokens_leaves_that_character_out(encoder: Encoder) -> None:
+    text = "so √9 ≈ 3 ∠ ✅"
+    assert encoder.count("√") > 1, "this tokenizer has a token for every byte"
+    cuts = [encoder.cut(text, length) for length in range(encoder.count(text) + 1)]
+    assert all(text.startswith(each) for each in cuts)
+    assert cuts[-1] == text
+
+
 def test_a_ratio_stands_between_two_ends_behind_the_question(plain_tokenizer: Any) -> None:
     plain = Encoder.of(plain_tokenizer, compress_token=MARK)
     end = token(plain_tokenizer, "<|end|>")

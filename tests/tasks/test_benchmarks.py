@@ -114,6 +114,27 @@ def test_both_forms_of_aqua_say_the_same(tmp_path: Path) -> None:
     assert one(tmp_path, "aqua", changed(AQUA, rationale=" ")).references == []
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "has_closing"),
+    [
+        ("aqua", {"rationale": "One and one.\nThe answer is B."}, True),
+        ("aqua", {"rationale": "One and one.\nAnswer:B"}, False),
+        ("aqua", {"rationale": "So (B) is the correct answer."}, True),
+        ("aqua", {"rationale": "Hence the answer is A."}, False),
+        ("aqua", {"rationale": "The answer is B.\nCheck: one and one."}, False),
+        ("aqua", {"rationale": "P(A/B) = 0.2"}, False),
+        ("gsm8k", {"answer": "1 + 1 = 2\nSo the answer is $2.\n#### 2"}, True),
+        ("gsm8k", {"answer": "The answer is not 3.\n#### 2"}, False),
+    ],
+)
+def test_a_solution_that_ends_in_its_answer_gets_no_second_closing_sentence(
+    tmp_path: Path, name: str, changes: dict[str, Any], has_closing: bool
+) -> None:
+    question = one(tmp_path, name, changed(ROWS[name], **changes))
+    own = next(iter(changes.values())).split("\n####")[0]
+    assert question.references == [own if has_closing else f"{own}\n{closing(question.answer, question.answer_type)}"]
+
+
 @pytest.mark.parametrize("name", ["commonsense_qa", "arc_challenge"])
 def test_nested_and_flat_choices_say_the_same(tmp_path: Path, name: str) -> None:
     question = one(tmp_path, name, NESTED)

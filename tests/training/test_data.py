@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from itertools import chain, pairwise
+from itertools import chain, combinations, pairwise
+from statistics import mean
 
 import pytest
 import pytorch_lightning as pl
@@ -15,7 +17,7 @@ from cotexp.models.encoding import Encoded
 from cotexp.models.rope import RopeLimit
 from cotexp.records import Form
 from cotexp.settings.training import Trainer
-from cotexp.training.batch_plans import plan_batches
+from cotexp.training.batch_plans import deal, plan_batches
 from cotexp.training.data import FORMS, EncodedExample, MixtureData, collate, shares_of_steps, split_at_rope_limit, token_weights
 
 LENGTHS = [(number * 37) % 101 + 5 for number in range(100)]
@@ -60,7 +62,7 @@ def test_every_example_of_a_step_is_dealt_exactly_once(devices: int, micro_batch
         dealt = [plan.micro_batches(step, device) for device in range(devices)]
         assert {len(each) for each in dealt} == {plan.num_micro_batches}
         sizes = {len(micro) for each in dealt for micro in each}
-        assert sizes == {micro_batch_size} if micro_batch_size else len(sizes) == 1
+        assert sizes == {micro_batch_size} or not micro_batch_size
         assert sorted(chain.from_iterable(micro for each in dealt for micro in each)) == sorted(batch)
 
 
@@ -93,6 +95,35 @@ def test_a_long_example_goes_alone_and_short_ones_together() -> None:
     assert sorted(len(each) for each in plan.micro_batches(0, 0)) == [1, 7, 8, 8, 8]
     assert plan.num_micro_batches == 5
     assert [len(each) for each in plan_batches([10] * 32, trainer(batch_size=32, max_epochs=1), seed=0).micro_batches(0, 0)] == [8] * 4
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(1, 300), min_size=8, max_size=8), st.sampled_from([(1, 3), (2, 1), (2, 2), (4, 1)]), st.booleans())
+def test_the_largest_micro_batch_is_as_small_as_any_cut_of_as_many_makes_it(lengths: list[int], shape: tuple[int, int], padding_free: bool) -> None:
+    dealt = deal(lengths, range(8), shape, max_rows=8, max_tokens=8 * 300, padding_free=padding_free)
+    in_order, num_parts = sorted(lengths, reverse=True), shape[0] * shape[1]
+
+    def size(part: list[int]) -> int:
+        return sum(part) if padding_free else len(part) * max(part)
+
+    places = combinations(range(1, 8), num_parts - 1)
+    best = min(max(size(in_order[a:b]) for a, b in pairwise((0, *cuts, 8))) for cuts in places)
+    sizes = [[size([lengths[i] for i in part]) for part in own] for own in dealt]
+    assert max(chain.from_iterable(sizes)) == best
+    assert all(len(own) == shape[1] and own == sorted(own, reverse=True) for own in sizes)
+
+
+@pytest.mark.parametrize(("devices", "batch_size", "most"), [(8, 64, 1.3), (8, 32, 1.35), (4, 32, 1.35), (2, 32, 1.25)])
+def test_no_device_waits_long_for_another(devices: int, batch_size: int, most: float) -> None:
+    """Steps of full and compressed chains. With as many examples on every device, the slowest of four reads twice its share."""
+    rng = random.Random(0)
+    lengths = [rng.choice([1, 3]) * rng.randint(60, 120) for _ in range(1000)]
+    plan = plan_batches(lengths, trainer(devices=devices, batch_size=batch_size, max_batch_tokens=8192), seed=0)
+    ratios = []
+    for step, batch in enumerate(plan.global_batches):
+        own = [sum(len(each) * max(lengths[i] for i in each) for each in plan.micro_batches(step, device)) for device in range(devices)]
+        ratios.append(max(own) * devices / sum(lengths[i] for i in batch))
+    assert mean(ratios) < most
 
 
 def test_micro_batches_hold_examples_of_similar_length() -> None:
