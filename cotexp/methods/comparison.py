@@ -105,7 +105,8 @@ def paired_difference(first: Sequence[float], second: Sequence[float], *, num_re
 def difference_over_seeds(first: Table, second: Table, *, paired: bool) -> PairedDifference:
     """Difference of mean accuracy of two tables (seeds, questions) on the same questions, with a 95 % interval over seeds and questions.
 
-    If `paired`, row i of both is the same seed; otherwise the seeds of the two are independent. If seeds differ by more than their answers make
+    If `paired`, row i of both is the same seed, or one of the two has one row, of a model that was not fine-tuned; otherwise the seeds of the two are
+    independent. If seeds differ by more than their answers make
     them differ, p is that of Student's t over seeds and questions; otherwise interval and p are those of `paired_difference`.
     Swapping the two negates the difference and mirrors the interval exactly.
     """
@@ -122,7 +123,7 @@ def difference_over_seeds(first: Table, second: Table, *, paired: bool) -> Paire
 
 def as_sum(first: Table, second: Table, *, paired: bool) -> list[Table]:
     """Tables of independent seeds, the means of which add up to that of second minus first."""
-    return [second - first] if paired or 1 in (len(first), len(second)) else [second, -first]
+    return [second - first] if paired else [second, -first]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -220,7 +221,7 @@ def compare_seeds(first: BySeed, second: BySeed) -> RunComparison:
 
 
 class Sides(NamedTuple):
-    """Answers of the seeds of both sides; if they are `paired`, these are the same seeds."""
+    """Answers of the seeds of both sides; if they are `paired`, these are the same seeds, or one side was not fine-tuned and has none."""
 
     first: list[Sequence[Prediction]]
     second: list[Sequence[Prediction]]
@@ -231,7 +232,7 @@ def sides(first: BySeed, second: BySeed) -> Sides:
     """The seeds that both have, or all of both if they share none."""
     shared = [seed for seed in first if seed in second]
     ours, theirs = ([side[seed] for seed in shared or side] for side in (first, second))
-    return Sides(ours, theirs, bool(shared))
+    return Sides(ours, theirs, bool(shared) or None in first or None in second)
 
 
 def without_repeated(groups: Mapping[str, Sequence[str]], answers: Sequence[Sequence[Prediction]]) -> list[str]:

@@ -41,12 +41,18 @@ def spread(tables: Sequence[Table]) -> Spread | None:
     """The standard error of the sum of the means of `tables`; None if no table's seeds differ by more than their answers make them differ.
 
     With A for seeds, B for questions and E for their interaction: Var = Var(A) / S + (Var(B) + Var(E) / S) / Q, the last term from the means
-    of the questions, the first from the mean squares of the seeds and of the interaction. A negative estimate counts as none.
+    of the questions, the first from the mean squares of the seeds and of the interaction. A negative estimate counts as none. The one seed of a
+    table beside others is taken to vary as theirs do.
     """
     import numpy as np
 
     num_questions = tables[0].shape[1]
-    seeds = [found for table in tables if (found := _seed_variance(table))]
+    num_alone = sum(len(table) == 1 for table in tables)
+    seeds = []
+    for table in tables:
+        if found := _seed_variance(table):
+            times = 1 + len(table) * num_alone / (len(tables) - num_alone)
+            seeds.append((times * found[0], times**2 * found[1]))
     if not seeds or num_questions < 2:
         return None
     of_questions = float(np.sum([table.mean(axis=0) for table in tables], axis=0).var(ddof=1)) / num_questions

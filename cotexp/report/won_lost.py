@@ -1,4 +1,4 @@
-"""Questions that each arm wins and loses against the baseline, and the difference in accuracy that they add up to."""
+"""Questions that each arm wins and loses against the baseline, over several seeds by their mean, and the difference in accuracy."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def _legend(rows: Sequence[ArmRow]) -> list[Any]:
     from matplotlib.patches import Patch
 
     several = any(len(row.seeds) > 1 for row in rows)
-    mean = ", mean over seeds" if several else ""
+    better, worse = (f" (their mean over seeds is {word})" if several else "" for word in ("higher", "lower"))
     over = "seeds and questions" if several else "questions"
     return [
-        Patch(facecolor="white", edgecolor=COLOURS["red"], hatch="////", label=f"lost{mean}"),
-        Patch(facecolor=COLOURS["blue"], label=f"won{mean}"),
+        Patch(facecolor="white", edgecolor=COLOURS["red"], hatch="////", label=f"lost{worse}"),
+        Patch(facecolor=COLOURS["blue"], label=f"won{better}"),
         Line2D([], [], color="black", marker="o", label=f"beyond noise (bar: 95 % interval over {over})"),
         Line2D([], [], color="black", marker="o", markerfacecolor="white", label="within noise"),
     ]

@@ -102,6 +102,28 @@ def test_few_differences_over_seeds_miss_the_truth_and_as_few_p_values_are_small
     assert small / 80 <= 0.15
 
 
+def test_a_baseline_of_one_other_seed_is_taken_to_vary_as_the_seeds_of_the_arm() -> None:
+    """200 arms of five seeds beside a baseline of one, without a true difference. A baseline taken as fixed has a small p in three of ten."""
+    generator = np.random.default_rng(0)
+    small = fixed = 0
+    for _ in range(200):
+        hard = generator.normal(0, 1.5, (1, 300))
+        one, five = ((generator.normal(0, 0.4, (n, 1)) + hard + generator.normal(size=(n, 300)) > -0.5).astype(float) for n in (1, 5))
+        small += (crossed.p_value([five, -one]) or 1) < 0.05
+        fixed += (crossed.p_value([five - one]) or 1) < 0.05
+    assert small / 200 <= 0.12
+    assert fixed / 200 >= 0.25
+
+
+def test_a_model_that_was_not_fine_tuned_has_no_seeds_that_vary() -> None:
+    arm = {seed: answers(labels) for seed, labels in enumerate(("111100", "111111", "100000"))}
+    base = answers("110000")
+    against_base, against_seed = compare_seeds({None: base}, arm).rows[0].paired, compare_seeds({7: base}, arm).rows[0].paired
+    assert against_base.difference == against_seed.difference
+    assert against_base.p_value < against_seed.p_value
+    assert against_base.high - against_base.low < against_seed.high - against_seed.low
+
+
 def test_seeds_that_all_answer_alike_leave_the_interval_over_questions() -> None:
     alike = np.array([[1.0, 0.0, 1.0, 1.0]] * 3)
     assert crossed.spread([alike]) is None
