@@ -101,7 +101,7 @@ class Score(Record):
     """Negative log-likelihoods (NLL) in nats that the student, before distillation, assigns to one rationale and to the gold answer.
 
     `answer_nll` is the NLL of the gold answer (`num_answer_tokens`, including the end of the sequence) given only the question.
-    `answer_nll_plain`, `_masked` and `_hidden` are given the question and the rationale: complete; without the sentence that states the answer;
+    `answer_nll_plain`, `_masked` and `_hidden` are given the question and the rationale: complete; without the sentences that state the answer;
     with the answer's value also hidden in equations. `nll` is the NLL of the rationale's own `num_tokens` given the question; `rank_sum` is the
     sum of their ranks among all tokens, each at most scoring.rank_limit, None if nobody asked for it.
     Source: MoRSD for the ratio RD = PPL(answer | question, rationale) / PPL(answer | question); lower is better. The masks are ours.

@@ -21,7 +21,7 @@ from cotexp.report.document import Table, text_table
 from cotexp.settings.base import ConfigError, quoted
 from cotexp.settings.root import Settings
 from cotexp.tasks import QuestionSets, Task, answer_type_of, data_folders, load_questions, prompt_of
-from cotexp.tasks.benchmarks import closing
+from cotexp.tasks.closings import closing
 from cotexp.tasks.contamination import overlap as overlap_of
 from cotexp.tasks.custom import gold_of
 from cotexp.tasks.detect import Detected, detect

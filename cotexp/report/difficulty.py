@@ -25,7 +25,7 @@ CORRECTNESS = ((True, "correct", COLOURS["blue"], "", "-"), (False, "wrong", COL
 TITLES = {
     "plain": "plain RD: given the whole rationale",
     "masked": "masked RD: without the answer sentence",
-    "hidden": "hidden RD: without its value in equations either",
+    "hidden": "hidden RD: nor its value at the end of equations",
 }
 
 

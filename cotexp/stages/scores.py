@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cotexp.inference.scoring import Text
 
 NAME = "scores"
-VERSION = 3
+VERSION = 4
 READS = ("rationales", "model")
 BOUNDED = True
 
@@ -138,9 +138,13 @@ class _Forms:
         if rationale is None:
             return [self._before_answer([], self.scoring.connector)]
         whole = self.encoder.text_ids(rationale.text.strip())
-        shorter = [self.encoder.text_ids(text) for text in (difficulty.masked(rationale), difficulty.hidden(rationale, self.question))]
+        masked = difficulty.masked(rationale, self.question)
+        shorter = [self.encoder.text_ids(text) for text in (masked, difficulty.hidden(masked, self.question))]
         joint = SEPARATOR + self.scoring.connector
-        return [self._before_answer(whole, joint, read_text=True), *(self._before_answer(each, joint) for each in shorter)]
+        return [
+            self._before_answer(whole, joint, read_text=True),
+            *(self._before_answer(each, joint if each else self.scoring.connector) for each in shorter),
+        ]
 
     def row(self, rationale: Rationale | None, values: Iterator[list[float]]) -> Row:
         """The sums of what the student gave for the texts of `rationale`, which come next in `values`."""

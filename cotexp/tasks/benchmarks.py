@@ -14,6 +14,7 @@ from pathlib import Path
 from cotexp.records import AnswerType, Question
 from cotexp.settings.base import ConfigError
 from cotexp.tasks.boxes import BARE_BOX, last_boxed
+from cotexp.tasks.closings import states, with_closing
 from cotexp.tasks.options import LETTERS, shuffled_options
 from cotexp.tasks.rows import Row, read_rows
 from cotexp.tasks.splits import make_question
@@ -95,29 +96,6 @@ def _question(name: str, benchmark: Benchmark, row: Row, parsed: Parsed) -> Ques
     solution = parsed.solution if has_closing else with_closing(parsed.solution, gold, benchmark.answer_type)
     references = [solution] if parsed.solution else []
     return make_question(name, text=parsed.text, answer=gold, answer_type=benchmark.answer_type, options=parsed.options or {}, references=references)
-
-
-def states(solution: str, gold: str, answer_type: AnswerType, options: Mapping[str, str] | None) -> bool:
-    """Whether the last line of a worked solution states its answer, as in a seventh of AQuA's."""
-    from cotexp.tasks.answers import extract  # as in Row.gold
-    from cotexp.tasks.grading import answers_equal
-
-    last = solution.rsplit("\n", 1)[-1]
-    return "answer" in last.casefold() and answers_equal(extract(last, answer_type, options).text, gold, answer_type)
-
-
-def with_closing(solution: str, gold: str, answer_type: AnswerType) -> str:
-    """A worked solution and the sentence that states its answer. LaTeX solutions already state it in a box."""
-    sentence = closing(gold, answer_type)
-    return f"{solution}\n{sentence}" if sentence else solution
-
-
-def closing(gold: str, answer_type: AnswerType) -> str:
-    """The sentence that states an answer, as the tasks' prompts ask for it; empty for LaTeX."""
-    if answer_type == "latex":
-        return ""
-    stated = {"choice": f"({gold})", "boolean": gold}.get(answer_type, f"\\boxed{{{gold}}}")
-    return f"The answer is {stated}."
 
 
 # --- one function per format ---------------------------------------------------------------------------------------

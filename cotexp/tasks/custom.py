@@ -10,7 +10,7 @@ from typing import cast, get_args
 
 from cotexp.records import AnswerType, Question
 from cotexp.settings.base import ConfigError, setting, shortened
-from cotexp.tasks.benchmarks import with_closing
+from cotexp.tasks.closings import with_closing
 from cotexp.tasks.hub import read_source
 from cotexp.tasks.options import label_and_text
 from cotexp.tasks.options_field import labels_of, options_of

@@ -13,7 +13,7 @@ from typing import Any
 
 from cotexp.records import AnswerType, Question
 from cotexp.settings.base import ConfigError, setting
-from cotexp.tasks.benchmarks import with_closing
+from cotexp.tasks.closings import with_closing
 from cotexp.tasks.splits import make_question
 from cotexp.tasks.task import GeneratedTask, split_of
 

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 
 import pytest
 from sample_records import rationale, score
 
-from cotexp.methods.difficulty import answer_text, hidden, label, masked
+from cotexp.methods.difficulty import MOST_STATEMENTS, answer_text, hidden, label, masked
 from cotexp.records import AnswerType, Question, Rationale
 from cotexp.settings.scoring import Scoring
 from cotexp.tasks.answers import extract, split_solution
 
+OPTIONS = {"A": "18", "B": "20 km", "C": "1/200", "D": "294a2", "E": "dry palms"}
+
 
 def question(answer: str, answer_type: AnswerType = "decimal") -> Question:
-    return Question(id="q", text="How many?", answer=answer, task="t", answer_type=answer_type, options={"A": "x", "B": "y"})
+    return Question(id="q", text="How many?", answer=answer, task="t", answer_type=answer_type, options=OPTIONS if answer_type == "choice" else {})
 
 
 def written(text: str, answer_type: AnswerType = "decimal") -> Rationale:
-    cot, closing = split_solution(text, answer_type, {"A": "x", "B": "y"} if answer_type == "choice" else None)
+    cot, closing = split_solution(text, answer_type, OPTIONS if answer_type == "choice" else None)
     return rationale(cot=cot, closing=closing)
+
+
+def mask(text: str, answer_type: AnswerType = "decimal") -> str:
+    return masked(written(text, answer_type), question("", answer_type))
 
 
 @pytest.mark.parametrize(
@@ -39,8 +46,57 @@ def test_the_gold_answer_alone_is_read_as_that_answer_without_a_chain(answer: st
 
 
 def test_the_mask_takes_the_sentence_with_the_answer_and_nothing_else() -> None:
-    assert masked(written("He ate 9 of 26, so 26 - 9 = 17 are left. The answer is 17.")) == "He ate 9 of 26, so 26 - 9 = 17 are left."
-    assert masked(written("He ate 9 of 26, so 26 - 9 = 17 are left.")) == "He ate 9 of 26, so 26 - 9 = 17 are left."
+    assert mask("He ate 9 of 26, so 26 - 9 = 17 are left. The answer is 17.") == "He ate 9 of 26, so 26 - 9 = 17 are left."
+    assert mask("He ate 9 of 26, so 26 - 9 = 17 are left.") == "He ate 9 of 26, so 26 - 9 = 17 are left."
+
+
+@pytest.mark.parametrize(
+    ("text", "answer_type", "expected"),
+    [
+        ("9 * 2 are 18. So the answer is 18. Therefore, the answer is \\boxed{18}.", "decimal", "9 * 2 are 18."),
+        ("It fits. So the answer is 18.0. Hence the answer is $18. The answer is 18.", "decimal", "It fits."),
+        ("It fits. So the answer is 18.\nShe checks it. The answer is 18.", "decimal", "It fits.\nShe checks it."),
+        ("It fits.\nSo the answer is 18. She checks it.\n\nThe answer is 18.", "decimal", "It fits.\nShe checks it."),
+        ("It fits. The answer is:\n\n18\n\nShe checks it. The answer is 18.", "decimal", "It fits.\n\nShe checks it."),
+        ("So the answer is 18. One. The answer is 18. Two. The answer is 18.", "decimal", "One. Two."),
+        ("The answer is 20. No, not at all. The answer is 18. The answer is 18.", "decimal", "The answer is 20. No, not at all."),
+        ("It is $9 = \\boxed{9}. $ Good.\nSo $\\boxed{9}$.", "latex", "Good."),
+        ("It is half. The answer is $\\frac{1}{2}$. Good. So $\\boxed{\\frac{1}{2}}$.", "latex", "It is half. Good."),
+        ("It is dry. So (E). Good.\nThe answer is (E).", "choice", "It is dry. Good."),
+        ("It is dry. So the answer is E. dry palms. Good. The answer is (E).", "choice", "It is dry. Good."),
+        ("Wet palms are (A). The answer is (E).", "choice", "Wet palms are (A)."),
+        ("Dogs bark. So the answer is yes. Cats do not. So the answer is yes.", "boolean", "Dogs bark. Cats do not."),
+        ("<think>\nThe answer is 18. Hm.\n</think>\n\nIt is 9. The answer is 18. The answer is 18.", "decimal", "<think>\nHm.\n</think>\n\nIt is 9."),
+    ],
+)
+def test_the_mask_takes_every_sentence_with_that_answer_and_keeps_what_follows_it(text: str, answer_type: AnswerType, expected: str) -> None:
+    assert mask(text, answer_type) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Yes. Dogs bark. So the answer is yes.", "Dogs bark."),
+        ("No, dogs bark. So the answer is no.", "dogs bark."),
+        ("Yes\nDogs bark. So the answer is yes.", "Dogs bark."),
+        ("**Yes.** Dogs bark. So the answer is yes.", "Dogs bark."),
+        ("True: dogs bark. So the answer is yes.", "dogs bark."),
+        ("No – dogs bark. So the answer is no.", "dogs bark."),
+        ("No because dogs bark. So the answer is no.", "because dogs bark."),
+        ("<think>\nDogs.\n</think>\n\nYes, they bark. So the answer is yes.", "<think>\nDogs.\n</think>\n\nthey bark."),
+        ("Yes, dogs bark. So the answer is no.", "Yes, dogs bark."),
+        ("No dogs bark. So the answer is no.", "No dogs bark."),
+        ("No. 10 is a house. So the answer is no.", "No. 10 is a house."),
+        ("No-one barks. So the answer is no.", "No-one barks."),
+    ],
+)
+def test_the_mask_takes_a_yes_or_no_that_opens_the_text_and_is_its_answer(text: str, expected: str) -> None:
+    assert mask(text, "boolean") == expected
+
+
+def test_a_text_that_only_repeats_its_answer_is_masked_in_bounded_time() -> None:
+    assert mask("So it is 18. " + "The answer is 18. " * 10) == "So it is 18."
+    assert mask("The answer is 18. " * (MOST_STATEMENTS + 3)) == "The answer is 18. The answer is 18."
 
 
 @pytest.mark.parametrize(
@@ -66,13 +122,67 @@ def test_the_mask_takes_the_sentence_with_the_answer_and_nothing_else() -> None:
     ],
 )
 def test_the_second_mask_hides_the_value_where_an_equation_ends_in_it(text: str, gold: str, expected: str) -> None:
-    assert hidden(written(text), question(gold)) == expected
+    assert hidden(mask(text), question(gold)) == expected
 
 
-def test_letters_and_yes_or_no_stand_in_no_equation() -> None:
-    text = "x = 3 holds for B. The answer is (B)."
-    assert hidden(written(text, "choice"), question("B", "choice")) == masked(written(text, "choice"))
-    assert hidden(written("1 = 1. The answer is yes.", "boolean"), question("yes", "boolean")) == "1 = 1."
+@pytest.mark.parametrize(
+    ("text", "gold", "expected"),
+    [
+        ("89 - 45 = <<89-45=44>>44 stickers left.", "44", "89 - 45 = <<89-45=?>>? stickers left."),
+        ("She has $<<12-30=-18>>-18 now.", "-18", "She has $<<12-30=?>>? now."),
+        ("It is $<<.5*36=18.0>>18.00.", "18", "It is $<<.5*36=?>>?."),
+        ("It is 20% = <<20=20>>20% of 5.", "20", "It is 20% = <<20=?>>?% of 5."),
+        ("It is <<2+3=5>>5 x 2 = <<5*2=10>>10.", "5", "It is <<2+3=5>>5 x 2 = <<5*2=10>>10."),
+        ("It is <<2+3=5>>5 x 2 = <<5*2=10>>10.", "10", "It is <<2+3=5>>5 x 2 = <<5*2=?>>?."),
+        ("It is 2 - 20 = $-18 now.", "-18", "It is 2 - 20 = $? now."),
+        ("It is 2 - 20 = $-18 now.", "18", "It is 2 - 20 = $-18 now."),
+        ("It is 9 * 2 = (18) now.", "18", "It is 9 * 2 = (?) now."),
+        ("It is 900 * 2 = 1{,}800 now.", "1800", "It is 900 * 2 = ? now."),
+        ("It is 900 * 2 = 1,\\!800 now.", "1800", "It is 900 * 2 = ? now."),
+        ("It is 9 * 2 = \\text{18} now.", "18", "It is 9 * 2 = \\text{?} now."),
+        ("It is 9 * 2 = *18* now.", "18", "It is 9 * 2 = *?* now."),
+        ("It is 9 * 2 = $18$ now.", "18", "It is 9 * 2 = $?$ now."),
+        ("So $x = 18$, \\(x = 18\\), and \\[x = 18\\]", "18", "So $x = ?$, \\(x = ?\\), and \\[x = ?\\]"),
+        ("Then y &= 18 \\\\", "18", "Then y &= ? \\\\"),
+        ("It is 71 / 4 ≈ 18 and $71/4 \\approx 18$.", "18", "It is 71 / 4 ≈ ? and $71/4 \\approx ?$."),
+        ("It is 9 * 2 = Rs. 18 or = 18 dollars/hour.", "18", "It is 9 * 2 = Rs. ? or = ? dollars/hour."),
+        ("She starts at 18 - 8 = 10:00 am.", "10", "She starts at 18 - 8 = ?:00 am."),
+        ("Now = 5 \\times 2, = 5 apples + 3, = 5^2, = (5)(2), = 5 * $2 and = $5$ + 3.", "5", None),
+        ("Now = 50, = 5.5, = 5,000, = 15, = 5x + 1, = 5\\sqrt{3} and != 5.", "5", None),
+    ],
+)
+def test_the_value_is_hidden_in_every_form_but_where_a_calculation_goes_on(text: str, gold: str, expected: str | None) -> None:
+    assert hidden(text, question(gold)) == (text if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "answer_type", "expected"),
+    [
+        ("It is 4 * 5 = 20 km.", "B", "choice", "It is 4 * 5 = ? km."),
+        ("It is 36 / 2 = 18 and 4 * 5 = 20.", "A", "choice", "It is 36 / 2 = ? and 4 * 5 = 20."),
+        ("It is 1/10 * 1/20 = 1/200", "C", "choice", "It is 1/10 * 1/20 = ?"),
+        ("It is 42 * 7a2 = 294a2.", "D", "choice", "It is 42 * 7a2 = ?."),
+        ("So E = 18.", "E", "choice", "So E = 18."),
+        ("So $x = \\dfrac{1}{2}.$ Or $x = 0.5$.", "\\frac{1}{2}", "latex", "So $x = ?.$ Or $x = ?$."),
+        ("So $x = \\frac{1}{2} + 3$.", "\\frac{1}{2}", "latex", "So $x = \\frac{1}{2} + 3$."),
+        ("So $f = x^2+1$, and $g = x^2 + 1 + x$.", "x^2 + 1", "latex", "So $f = ?$, and $g = x^2 + 1 + x$."),
+        ("So $p = \\left( 3, \\frac{\\pi}{2} \\right)$.", "(3, \\frac{\\pi}{2})", "latex", "So $p = ?$."),
+        ("So $p = 2\\sqrt{3}$ and $q = 2\\sqrt{3}x$.", "2\\sqrt{3}", "latex", "So $p = ?$ and $q = 2\\sqrt{3}x$."),
+        ("So the day = \\text{Tuesday}.", "\\text{Tuesday}", "latex", "So the day = \\text{?}."),
+        ("So $x =$ nothing", "$$", "latex", "So $x =$ nothing"),
+        ("So 1 = 1 = yes.", "yes", "boolean", "So 1 = 1 = yes."),
+    ],
+)
+def test_options_and_formulas_are_hidden_too_where_an_equation_ends_in_them(text: str, answer: str, answer_type: AnswerType, expected: str) -> None:
+    assert hidden(text, question(answer, answer_type)) == expected
+
+
+@pytest.mark.parametrize("text", ["=" + " " * 20_000, "= " * 10_000, "=" + "(" * 20_000, "<<1=18" * 5_000, "= 1" + ",000" * 5_000])
+def test_hiding_takes_a_time_that_grows_with_the_length(text: str) -> None:
+    start = time.perf_counter()
+    hidden(text, question("18"))
+    hidden(text, question("x^2", "latex"))
+    assert time.perf_counter() - start < 2
 
 
 def test_the_answer_is_written_as_it_follows_the_connector() -> None:

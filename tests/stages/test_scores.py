@@ -72,7 +72,11 @@ def test_scores_equal_an_independent_formula(random_model: Path, tmp_path: Path)
         alone, count = slow.nll(question, "The answer is", boxed(question), read=1)
         assert score.num_answer_tokens == count
         assert score.answer_nll == pytest.approx(alone, abs=1e-4)
-        forms = {"plain": each.text.strip(), "masked": difficulty.masked(each), "hidden": difficulty.hidden(each, question)}
+        forms = {
+            "plain": each.text.strip(),
+            "masked": difficulty.masked(each, question),
+            "hidden": difficulty.hidden(difficulty.masked(each, question), question),
+        }
         assert len(set(forms.values())) == 3
         for kind, text in forms.items():
             nll, _ = slow.nll(question, text, "\nThe answer is", boxed(question), read=2)
@@ -161,6 +165,15 @@ def test_an_appended_answer_lowers_the_plain_ratio_of_a_real_student(tmp_path: P
     for one, other in zip(unappended, appended, strict=True):
         assert found[other.id].rd("plain") < found[one.id].rd("plain") < 1
         assert found[other.id].rd("masked") == pytest.approx(found[one.id].rd("masked"), abs=1e-6)
+
+
+def test_a_rationale_that_only_states_its_answer_helps_no_more_than_none_once_it_is_masked(random_model: Path, tmp_path: Path) -> None:
+    context = context_of(tmp_path / "outputs", random_model)
+    own = rewritten(training_rationales(context)[0], "So the answer is 5. The answer is 5.", 100)
+    assert own.cot.strip() == "So the answer is 5."
+    score = scores.score(context, [own])[own.id]
+    assert score.rd("masked") == score.rd("hidden") == pytest.approx(1, abs=1e-6)
+    assert score.rd("plain") != pytest.approx(1, abs=1e-6)
 
 
 def with_and_without_answer(context: Context) -> tuple[list[Rationale], list[Rationale]]:
@@ -261,7 +274,7 @@ def test_an_encoder_decoder_student_scores_too(tmp_path: Path, random_model: Pat
     for each in own:
         question, encoder = questions[each.question_id], loaded.encoder
         answer = [*encoder.text_ids(boxed(question)), encoder.eos_id]
-        for kind, text in (("plain", each.text.strip()), ("masked", difficulty.masked(each))):
+        for kind, text in (("plain", each.text.strip()), ("masked", difficulty.masked(each, question))):
             target = [*encoder.text_ids(text), *encoder.text_ids("\nThe answer is"), *answer]
             with torch.no_grad():
                 source = torch.tensor([encoder.prompt(context.prompt_for(question))])

@@ -13,7 +13,8 @@ import pytest
 from cotexp.records import Question
 from cotexp.settings.base import ConfigError
 from cotexp.tasks.answers import split_solution
-from cotexp.tasks.benchmarks import BENCHMARKS, FileQuestions, closing, read_split
+from cotexp.tasks.benchmarks import BENCHMARKS, FileQuestions, read_split
+from cotexp.tasks.closings import closing
 
 NESTED = {"question": {"stem": "Which?", "choices": [{"text": " iron ", "label": "A"}, {"text": "wood", "label": "B"}]}, "answerKey": "B"}
 FLAT = {"question": "Which?", "choices": {"label": ["A", "B"], "text": ["iron", "wood"]}, "answerKey": "B"}
