@@ -13,6 +13,10 @@ from cotexp.methods.calculations import calculations, share_kept
 from cotexp.methods.reasoning import THINKING
 from cotexp.records import MOST_NATS, Compressed, Likelihood, Measured, Prediction, Rationale, Score, Selected
 
+FEWEST_TEXTS = 5
+"""Texts that the interval of a perplexity needs. A bootstrap draws only what was seen: of one text its interval has no width, and of a few it ends
+at the smallest and largest of them."""
+
 
 class Interval(NamedTuple):
     low: float
@@ -144,14 +148,18 @@ def ratio_metrics(short: Sequence[Prediction], base: Sequence[Prediction]) -> di
     return result
 
 
-def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> dict[str, float]:
-    """Results of compressing the training chains, and counts of stop reasons; also by part and by pruning ratio if there are any."""
+def compression_metrics(compressed: Sequence[Compressed], num_dropped: int, num_unrecorded: int = 0) -> dict[str, float]:
+    """Results of compressing the training chains, and counts of stop reasons; also by part and by pruning ratio if there are any.
+
+    Of the `num_dropped` chains, `num_unrecorded` have no recorded rounds; the others failed.
+    """
     reasons = Counter(each.stop_reason for each in compressed)
     thinking = [each for each in compressed if each.rationale_id.endswith(f"/{THINKING}")]
     answers = [each for each in compressed if not each.rationale_id.endswith(f"/{THINKING}")]
     apart = {"compression_ratio_thinking": _ratio(thinking), "compression_ratio_answer": _ratio(answers)} if thinking else {}
     asked = sorted({each.ratio for each in compressed if each.ratio is not None})
     apart |= {f"compression_ratio_at_{ratio:g}": _ratio([each for each in compressed if each.ratio == ratio]) for ratio in asked}
+    apart |= {"num_unrecorded": num_unrecorded} if num_unrecorded else {}
     apart |= {"num_protected": reasons["protected"]} if asked else {}
     return apart | {
         "compression_ratio": _ratio(compressed),
@@ -161,7 +169,7 @@ def compression_metrics(compressed: Sequence[Compressed], num_dropped: int) -> d
         "num_rebounds": reasons["rebound"],
         "num_limits": reasons["limit"],
         "num_fixed_points": reasons["fixed_point"],
-        "num_failed": reasons["failed"] + num_dropped,
+        "num_failed": reasons["failed"] + num_dropped - num_unrecorded,
         "num_other_stops": len(compressed) - sum(reasons[each] for each in ("rebound", "limit", "fixed_point", "failed")),
         "num_rounds_mean": mean([each.num_rounds_run for each in compressed]),
         "num_kept_round_mean": mean([each.kept_round for each in compressed]),
@@ -185,16 +193,18 @@ def perplexity(likelihoods: Iterable[Likelihood | None]) -> float | None:
     return math.exp(min(math.fsum(nll for nll, _ in read) / total, MOST_NATS)) if total else None
 
 
-def perplexity_interval(texts: Sequence[Likelihood], *, seed: int = 0, num_resamples: int = 10_000) -> Interval:
+def perplexity_interval(texts: Sequence[Likelihood], *, seed: int = 0, num_resamples: int = 10_000) -> Interval | None:
     """95 % percentile bootstrap interval, over texts, of their perplexity; texts that could not be read do not count.
 
-    Raises: ValueError without tokens.
+    None of fewer than `FEWEST_TEXTS`. Raises: ValueError without tokens.
     """
     import numpy as np
 
     read = np.array(sorted((each.nll, each.num_tokens) for each in texts if each.nll is not None and each.num_tokens), dtype=float)
     if not len(read):
         raise ValueError("an interval of a perplexity needs at least one token; got none")
+    if len(read) < FEWEST_TEXTS:
+        return None
     generator = np.random.default_rng(seed)
     sizes = [min(1000, num_resamples - first) for first in range(0, num_resamples, 1000)]
     sums = np.concatenate([generator.multinomial(len(read), [1 / len(read)] * len(read), size=size) @ read for size in sizes])

@@ -18,7 +18,8 @@ from cotexp.store.stored_files import Row, compressed_of, stages_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedChain:
-    """One compressed chain of thought with all of its rounds; round 0 is the original. A chain whose tokens were cut has one round.
+    """One compressed chain of thought with all of its rounds; round 0 is the original. A chain whose tokens were cut has one round, and
+    one that stays as it was written has none.
 
     `answer` and `correct` are those of the original. `remarks` has a problem or an empty text for each round. `perplexities` of the texts and
     `answers`, the likelihoods of the answer after each text and without any (`answer_alone`), are measured under the model before fine-tuning,
@@ -79,20 +80,21 @@ def _chain(row: Row, rationales: dict[str, Row], rounds: dict[str, Row], grades:
     rationale = Rationale.from_row({**rationales[whole], "answer": grade["extracted"], "correct": grade["strict"]})
     original = next(chain for chain in reasoning.chains([rationale]) if chain.id == row["rationale_id"])
     rewrites = [Round.from_row(rounds[round_id]) for round_id in _rounds_of(row)]
-    num_tokens = row["round_num_tokens"] if rewrites else [row["num_tokens_original"], row["num_tokens"]]
+    is_cut = row["stop_reason"] in CUT_REASONS
+    num_tokens = [row["num_tokens_original"], row["num_tokens"]] if is_cut else row["round_num_tokens"]
     nll, answer_nll = (
-        row.get(f"round_{name}", []) if rewrites else [*row.get(f"round_{name}", [None])[:1], row.get(name)] for name in ("nll", "answer_nll")
+        [*row.get(f"round_{name}", [None])[:1], row.get(name)] if is_cut else row.get(f"round_{name}", []) for name in ("nll", "answer_nll")
     )
     return CompressedChain(
         id=original.id,
         question_id=original.question_id,
         task=rationales[whole]["task"],
-        texts=[original.cot.strip(), *([rewrite.text for rewrite in rewrites] or [row["text"]])],
+        texts=[original.cot.strip(), *([row["text"]] if is_cut else [rewrite.text for rewrite in rewrites])],
         num_tokens=num_tokens,
         perplexities=[perplexity([Likelihood(nll=nats, num_tokens=count)]) for nats, count in zip_longest(nll, num_tokens)],
         answers=[_answer(row, nats) for nats, _ in zip_longest(answer_nll, num_tokens)],
         answer_alone=_answer(row, row.get("answer_nll_alone")),
-        remarks=["", *([_remark(rewrite) for rewrite in rewrites] or [""])],
+        remarks=["", *([""] if is_cut else [_remark(rewrite) for rewrite in rewrites])],
         kept_round=row["kept_round"],
         stop_reason=row["stop_reason"],
         answer=original.answer or "",

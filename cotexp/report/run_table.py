@@ -75,18 +75,29 @@ def notes(metrics: Metrics, settings: dict[str, Any]) -> list[str]:
     if "compression/num_protected" in metrics:
         lines.append(_pruning_note(metrics))
     elif "compression/num_rationales" in metrics:
-        lines.append(
-            f"{metrics['compression/num_rationales']:.0f} chains (training and validation) compressed to "
-            f"{metrics['compression/compression_ratio']:.0%} of their tokens in "
-            f"{metrics['compression/num_rounds_mean']:.1f} rounds on average; ended by rebound {metrics['compression/num_rebounds']:.0f}, "
-            f"round limit {metrics['compression/num_limits']:.0f}, fixed point {metrics['compression/num_fixed_points']:.0f}, "
-            f"failed {metrics['compression/num_failed']:.0f}, other {metrics['compression/num_other_stops']:.0f}."
-        )
+        lines.append(_rounds_note(metrics))
     if metrics.get("rationales/num_dropped"):
         lines.append(f"{metrics['rationales/num_dropped']:.0f} of {metrics['rationales/num_written']:.0f} rationales were left out.")
     if "training/num_steps" not in metrics:
         return [*lines, "Nothing was trained."]
     return [*lines, _training_note(metrics)]
+
+
+def _rounds_note(metrics: Metrics) -> str:
+    """Why the rounds of the compressed chains ended, and apart from them those that are left out."""
+    num_dropped, num_unrecorded = metrics.get("compression/num_dropped", 0), metrics.get("compression/num_unrecorded", 0)
+    num_failed = metrics["compression/num_failed"] - (num_dropped - num_unrecorded)
+    if not num_unrecorded:  # an earlier version counted them as failed
+        num_unrecorded = metrics.get("rounds/num_chains_without", 0)
+    left_out = {"after a failed round": num_dropped - num_unrecorded, "without recorded rounds": num_unrecorded}
+    listed = " and ".join(f"{count:.0f} {why}" for why, count in left_out.items() if count)
+    return (
+        f"{metrics['compression/num_rationales']:.0f} chains (training and validation) compressed to "
+        f"{metrics['compression/compression_ratio']:.0%} of their tokens in "
+        f"{metrics['compression/num_rounds_mean']:.1f} rounds on average; ended by rebound {metrics['compression/num_rebounds']:.0f}, "
+        f"round limit {metrics['compression/num_limits']:.0f}, fixed point {metrics['compression/num_fixed_points']:.0f}, "
+        f"failed {num_failed:.0f}, other {metrics['compression/num_other_stops']:.0f}." + (f" Left out besides: {listed}." if listed else "")
+    )
 
 
 def _training_note(metrics: Metrics) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.methods.calculations import calculations, numbers, share_kept
-from cotexp.methods.statistics import mean, perplexity, perplexity_interval, share_interval
+from cotexp.methods.statistics import FEWEST_TEXTS, mean, perplexity, perplexity_interval, share_interval
 from cotexp.records import Likelihood
 from cotexp.report.compression_examples import CompressedChain, read_chains
 from cotexp.report.document import Cell, Column, Row, Table
-from cotexp.report.rounds import CompressedSet, longest
+from cotexp.report.rounds import CompressedSet, longest, part_of
 from cotexp.report.stored import unless_broken
 from cotexp.report.style import LINES, Drawing, legend_below, legend_under, panels, plain_log_ticks, whole_numbers
 from cotexp.store.stored_files import compressed_of
@@ -62,8 +62,8 @@ BySet = Mapping[str, Sequence[Survival]]
 
 def read(folder: Path) -> list[Survival]:
     """Every round of the run in `folder`, and the texts that it keeps; empty without rounds."""
-    rows = [row for row in compressed_of(folder) if row["num_rounds_run"]]
-    return survivals(read_chains(folder, rows)) if rows else []
+    rows = compressed_of(folder)
+    return survivals(read_chains(folder, rows)) if any(row["num_rounds_run"] for row in rows) else []
 
 
 def of_sets(sets: Sequence[CompressedSet]) -> dict[str, list[Survival]]:
@@ -72,7 +72,7 @@ def of_sets(sets: Sequence[CompressedSet]) -> dict[str, list[Survival]]:
     A single one needs no label.
     """
     shown = longest(sets)
-    return {each.label if len(shown) > 1 else "": _with_kept_texts(each, sets) for each in shown}
+    return {each.label if len(sets) > 1 else "": _with_kept_texts(each, sets) for each in shown}
 
 
 def _with_kept_texts(shown: CompressedSet, sets: Sequence[CompressedSet]) -> list[Survival]:
@@ -135,7 +135,8 @@ def _shares(rounds: Sequence[Survival], name: str, title: str) -> Table:
     notes = (
         "Against the chain as it was written, over the chains with a usable text in this round (training and validation): the share of its distinct "
         "calculations (numbers, signs and result, in any order of the numbers) and of its distinct numbers that the text still holds, and whether it "
-        "still states its answer. Mean over chains with a 95 % bootstrap interval. Chains that ended earlier are not in later rounds.",
+        "still states its answer. Mean over chains with a 95 % bootstrap interval. Chains that ended earlier are not in later rounds. Kept texts are "
+        "those of all chains; a chain without rounds stays as it was written.",
     )
     return Table(name=name, title=title, columns=columns, rows=rows, notes=notes, row_title="round")
 
@@ -150,7 +151,8 @@ def _answers(rounds: Sequence[Survival], name: str, title: str) -> Table:
     notes = (
         "Perplexity of the chain's own answer under the model before fine-tuning, given the question and the text (without the sentence that states "
         "the answer); 1 is certain. All columns of a row are over the same training chains: those of `scoring.perplexity_chains` that have a usable "
-        "text in this round and a readable answer. 95 % bootstrap intervals over chains.",
+        "text in this round and a readable answer. 95 % bootstrap intervals over chains, "
+        f"none of fewer than {FEWEST_TEXTS} chains.",
     )
     columns = tuple(Column(name=name, title=title) for name, title in titles.items())
     return Table(name=name, title=title, columns=columns, rows=tuple(rows), notes=notes, row_title="round")
@@ -167,7 +169,9 @@ def _perplexity_cell(answers: Sequence[Likelihood]) -> Cell:
     value = perplexity(answers)
     if value is None:
         return Cell()
-    low, high = perplexity_interval(answers)
+    if (interval := perplexity_interval(answers)) is None:
+        return Cell(text=f"{value:#.4g}", value=value)
+    low, high = interval
     return Cell(text=f"{value:#.4g} ({low:#.4g} to {high:#.4g})", value=value, low=low, high=high)
 
 
@@ -177,11 +181,15 @@ def drawings(found: BySet) -> Iterator[Drawing]:
     rounds = {label: of_set for label, of_set in rounds.items() if of_set}
     if not rounds:
         return
+    num_all = len(rounds)
+    rounds = dict(list(rounds.items())[: len(LINES)])
     measured = {label: of_set for label, of_set in rounds.items() if any(each.answers for each in of_set)}
     about = "Share of the calculations and numbers of a chain that each round's texts still hold, and of texts that still state the answer"
     if measured:
         about += "; perplexity of the chain's own answer after them, under the model before fine-tuning"
-    yield Drawing("survival_per_round", "What a round keeps", f"{about}.", partial(_draw, rounds=rounds, measured=measured), 7.5 if measured else 6.0)
+    about += "." + "".join(f" The rounds are those of {label}." for label in rounds if label and num_all == 1)
+    about += part_of(len(rounds), num_all, "sets of rounds")
+    yield Drawing("survival_per_round", "What a round keeps", about, partial(_draw, rounds=rounds, measured=measured), 7.5 if measured else 6.0)
 
 
 def _draw(figure: Any, rounds: BySet, measured: BySet) -> None:

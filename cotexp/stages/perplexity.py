@@ -8,7 +8,7 @@ from typing import Any
 
 from cotexp.jobs import round_texts
 from cotexp.jobs.likelihoods import text_after
-from cotexp.methods import statistics
+from cotexp.methods import reasoning, statistics
 from cotexp.records import Compressed, Measured, Rationale, Round
 from cotexp.stages.context import Context, environment, scoring_model, student_model
 from cotexp.stages.training_set import TrainingSet
@@ -41,8 +41,13 @@ def add(context: Context, made: TrainingSet) -> None:
 def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
     """Nothing without a compressed chain."""
     compressed = made.compressed
-    num_dropped = len(made.chosen) - len(compressed)
-    return compression_metrics(context, made.chains, made.kept, made.likelihoods, made.rounds, num_dropped=num_dropped) if compressed else {}
+    if not compressed:
+        return {}
+    kept = {each.rationale_id for each in compressed}
+    dropped = [each for each in made.chosen if each.id not in kept]
+    has_rounds = [all(made.rounds.get(chain.id) for chain in reasoning.chains([each])) for each in dropped if context.recorded_rounds]
+    counts = {"num_dropped": len(dropped), "num_unrecorded": has_rounds.count(False)}
+    return compression_metrics(context, made.chains, made.kept, made.likelihoods, made.rounds, **counts)
 
 
 def make(context: Context, chains: Sequence[Rationale], rounds: Mapping[str, Sequence[Round]], kept: Sequence[Compressed]) -> dict[str, Measured]:
@@ -71,6 +76,7 @@ def compression_metrics(
     rounds: Mapping[str, Sequence[Round]],
     *,
     num_dropped: int,
+    num_unrecorded: int = 0,
 ) -> dict[str, float]:
     """Everything that `metrics.json` says of the compressed chains."""
     of_chain, questions = {each.id: each for each in chains}, {each.id: each for each in context.training_questions}
@@ -83,7 +89,7 @@ def compression_metrics(
             survived.append(run[each.kept_round - 1].answer_kept)
         else:
             survived.append(is_kept(own.answer, each.text, questions[own.question_id]))
-    found = statistics.compression_metrics(kept, num_dropped) | {"answer_kept_ratio": statistics.mean(survived)}
+    found = statistics.compression_metrics(kept, num_dropped, num_unrecorded) | {"answer_kept_ratio": statistics.mean(survived)}
     if likelihoods:
         found |= statistics.perplexity_metrics([each.kept for each in likelihoods.values()], [each.rounds for each in likelihoods.values()])
     return {f"compression/{name}": value for name, value in found.items()}

@@ -9,6 +9,7 @@ from typing import Any
 from cotexp.methods.statistics import mean, perplexity
 from cotexp.records import Likelihood
 from cotexp.report import compression_examples
+from cotexp.report.kept_rounds import kept_rounds
 from cotexp.stages.grades import predictions_of_run
 from cotexp.store.stored_files import compressed_of, questions_of
 from cotexp.visible import visible_lines
@@ -61,15 +62,16 @@ def _shown(rows: list[list[Any]]) -> list[list[Any]]:
 
 
 def round_curve(folder: Path) -> Iterator[dict[str, float]]:
-    """For every round: the number of chains that reach it, their mean length, and that of all chains kept by then. Lengths are in tokens.
+    """For every round: the number of chains that reach it, their mean length, and that of the texts that are kept
+    of all chains if rounds end there. Lengths are in tokens.
 
     Where they were measured, the perplexity of the chains' answers after its texts too.
     """
     chains = compressed_of(folder)
-    runs = [(chain["round_num_tokens"], chain["kept_round"]) for chain in chains]
+    runs = [(chain["round_num_tokens"], kept) for chain, kept in zip(chains, kept_rounds(folder, chains), strict=True)]
     for number in range(max((len(lengths) for lengths, _ in runs), default=0)):
         written = [lengths[number] for lengths, _ in runs if number < len(lengths)]
-        kept = [lengths[min(number, last)] for lengths, last in runs]
+        kept = [lengths[of_chain[min(number, len(of_chain) - 1)]] for lengths, of_chain in runs]
         of_answers = perplexity(
             Likelihood(num_tokens=chain["num_answer_tokens"], nll=chain["round_answer_nll"][number])
             for chain in chains

@@ -16,7 +16,7 @@ from cotexp.jobs import pipeline
 from cotexp.jobs.pipeline import Clock
 from cotexp.records import Compressed
 from cotexp.settings.base import ConfigError
-from cotexp.stages import rounds
+from cotexp.stages import perplexity, rounds
 from cotexp.stages.context import Context
 from cotexp.stages.training_set import TrainingSet
 from cotexp.tasks.splits import make_question
@@ -176,5 +176,9 @@ def test_chains_whose_rounds_end_keep_the_last_and_those_without_rounds_get_no_s
     counts = rounds.metrics(context_of(tmp_path, *words), found)
     assert (counts["rounds/num_written"], counts["rounds/num_empty"], counts["rounds/num_chains_without"]) == (5, 1, 7)
     assert counts["compressor/num_tokens_out"] == sum(each.num_tokens for run in found.rounds.values() for each in run) > 0
+    counts = perplexity.metrics(context_of(tmp_path, *words), found)
+    assert [counts[f"compression/num_{each}"] for each in ("failed", "unrecorded", "dropped", "rationales")] == [1, 7, 7, 3]
     dropped = made(tmp_path, *words, "compression.failed_round=drop")
+    counts = perplexity.metrics(context_of(tmp_path, *words), dropped)
+    assert [counts.get(f"compression/num_{each}") for each in ("failed", "unrecorded", "dropped", "rationales")] == [1, 7, 8, 2]
     assert set(kept(dropped)) == {first, second}

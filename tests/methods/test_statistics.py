@@ -249,6 +249,11 @@ def test_every_stop_reason_is_counted_once() -> None:
     counts = {name: metrics[name] for name in ("num_rebounds", "num_limits", "num_fixed_points", "num_failed", "num_other_stops")}
     assert counts == {"num_rebounds": 2, "num_limits": 1, "num_fixed_points": 1, "num_failed": 3, "num_other_stops": 2}
     assert sum(counts.values()) == metrics["num_rationales"] + metrics["num_dropped"] == 9
+    assert "num_unrecorded" not in metrics
+    unrecorded = compression_metrics(kept, num_dropped=5, num_unrecorded=3)
+    assert (unrecorded["num_failed"], unrecorded["num_dropped"], unrecorded["num_unrecorded"]) == (3, 5, 3), (
+        "one failed and is kept, two are left out"
+    )
     assert metrics["compression_ratio"] == pytest.approx(100 / 300)
     assert metrics["num_rounds_mean"] == pytest.approx(28 / 7)
     assert metrics["num_kept_round_mean"] == pytest.approx(18 / 7)
@@ -308,12 +313,21 @@ def test_the_interval_of_a_perplexity_is_that_of_resampled_texts_and_does_not_de
     counts, nats = draw.integers(1, 9, size=60), draw.exponential(2.0, size=60)
     texts = [likelihood(int(count), float(nll)) for count, nll in zip(counts, nats, strict=True)]
     found = perplexity_interval([*texts, likelihood(3, None)])
+    assert found
     assert found == perplexity_interval(texts[::-1])
     assert found.low < perplexity(texts) < found.high
     slow = bootstrap((nats, counts), lambda x, y, axis: np.exp(x.sum(axis) / y.sum(axis)), paired=True, method="percentile", rng=2)
     assert found == pytest.approx(slow.confidence_interval, rel=0.03)
     with pytest.raises(ValueError, match="at least one token"):
         perplexity_interval([likelihood(0, 0.0)])
+
+
+def test_a_perplexity_of_few_texts_has_no_interval() -> None:
+    """Resamples of one text are all equal: an interval without width would say that the perplexity is known exactly."""
+    texts = [likelihood(3, nll) for nll in (1.0, 2.0, 3.0, 4.0, 5.0)]
+    assert perplexity_interval(texts[:1]) is None
+    assert perplexity_interval([*texts[:4], likelihood(3, None)]) is None
+    assert perplexity_interval(texts) is not None
 
 
 def test_perplexities_of_rounds_are_of_the_chains_that_have_them() -> None:

@@ -205,6 +205,36 @@ def test_the_notes_count_the_questions_that_were_left_out_for_overlap() -> None:
     assert "3 training and validation questions were left out because their text is also in the test" in notes_with(questions__num_dropped_overlap=3)
 
 
+def compressed_note(rounds: float = 0, **counts: float) -> str:
+    names = (
+        "num_rationales",
+        "num_rebounds",
+        "num_limits",
+        "num_fixed_points",
+        "num_failed",
+        "num_other_stops",
+        "num_rounds_mean",
+        "compression_ratio",
+    )
+    found = dict.fromkeys(names, 0.0) | counts
+    return notes_with(rounds__num_chains_without=rounds, **{f"compression__{name}": value for name, value in found.items()})
+
+
+def test_the_reasons_for_which_rounds_ended_add_up_to_the_chains_and_what_is_left_out_stands_apart() -> None:
+    """An earlier version counted chains without recorded rounds as failed."""
+    kept = {"num_rationales": 8, "num_rebounds": 7, "num_failed": 1}
+    assert "failed 1, other 0.\n" in compressed_note(**kept)
+    text = compressed_note(**kept | {"num_failed": 4, "num_dropped": 23, "num_unrecorded": 20})
+    assert "8 chains" in text
+    assert (
+        "rebound 7, round limit 0, fixed point 0, failed 1, other 0. Left out besides: 3 after a failed round and 20 without recorded rounds." in text
+    )
+    earlier = compressed_note(num_rationales=8, num_rebounds=8, num_failed=24, num_dropped=24)
+    assert "failed 0, other 0. Left out besides: 24 after a failed round." in earlier
+    earlier = compressed_note(num_rationales=8, num_rebounds=8, num_failed=24, num_dropped=24, rounds=24)
+    assert "failed 0, other 0. Left out besides: 24 without recorded rounds." in earlier
+
+
 def test_the_notes_name_the_rules_that_label_otherwise_with_their_accuracy() -> None:
     assert "rule labels" not in notes_with(eval__full__num_flips_lenient=0)
     text = notes_with(eval__full__num_flips_lenient=2, eval__full__accuracy_lenient=0.75, eval__full__num_flips_math_verify=1)

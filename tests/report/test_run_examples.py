@@ -12,8 +12,10 @@ import pytest
 import sample_records
 from written_runs import write_run
 
+from cotexp.report import compression_examples
 from cotexp.report.run_examples import outcome_of, sources
 from cotexp.stages.scores import row_id
+from cotexp.tracking import tables
 
 
 @pytest.fixture
@@ -40,6 +42,19 @@ def test_a_chain_shows_every_round_with_tokens_and_which_is_kept(folder: Path) -
     assert first.columns[1].facts == ["3 tokens", "60% of the original"]
     assert second.columns[0].outcome == "wrong"
     assert second.columns[1].facts == ["0 tokens", "0% of the original", "empty"]
+
+
+def test_a_chain_without_rounds_shows_only_what_was_written(tmp_path: Path) -> None:
+    """As TALE leaves a wrong chain, and no other reason of its own may add a text."""
+    folder = write_run(tmp_path, "k", chains={"a": ["1 + 1 = 3"]})
+    row = json.loads((folder / "compressed.jsonl").read_text()) | {"stop_reason": "answer_lost"}
+    row |= {"nll": 5.0, "round_nll": [5.0], "num_answer_tokens": 2, "round_answer_nll": [1.0], "answer_nll": 1.0, "answer_nll_alone": 3.0}
+    (folder / "compressed.jsonl").write_text(json.dumps(row) + "\n")
+    (chain,) = sources(folder)["chains"].make(["a/0"])
+    assert [(each.title, each.kept) for each in chain.columns] == [("original", True)]
+    assert "perplexity 2.72" in chain.columns[0].facts
+    assert "Round 1" not in compression_examples.markdown(compression_examples.pick(folder))
+    assert [each[1:3] for each in tables.rounds(folder)] == [[0, 5]]
 
 
 def test_a_round_shows_its_perplexity_where_it_was_measured(folder: Path) -> None:

@@ -44,6 +44,12 @@ def test_a_run_without_rounds_has_no_such_table(tmp_path: Path) -> None:
     assert found == survival.tables({"": found}) == list(survival.drawings({"": found})) == []
 
 
+def test_chains_without_rounds_are_among_the_kept_texts_as_they_were_written(tmp_path: Path) -> None:
+    found = survival.read(write_run(tmp_path, "key", chains=CHAINS | {"c": ["1 + 1 = 2"]}))
+    assert [(each.label, each.num_chains) for each in found] == [("1", 2), ("2", 1), ("3", 1), ("kept text", 3)]
+    assert found[-1].shares["calculations"] == [0.5, 0.5, 1]
+
+
 @pytest.fixture
 def measured(tmp_path: Path) -> Path:
     """Answers of two tokens. Chain a: nats after rounds 0 to 3, then without a chain; chain b was measured in rounds 0 and 1."""
@@ -64,7 +70,7 @@ def test_each_round_has_the_perplexity_of_the_answer_beside_that_of_the_same_cha
     assert [cell.value for cell in rows["2"][1:]] == pytest.approx([math.exp(4), 1.0, math.exp(2), 0.0])
     assert [cell.value for cell in rows["kept text"][1:]] == pytest.approx([math.exp(11 / 4), math.exp(0.5), math.exp(2.5), 50.0])
     assert [row[0].text for row in rows.values()] == ["2", "1", "1", "2"]
-    assert (rows["1"][1].low, rows["1"][1].high) == pytest.approx((math.exp(0.5), math.exp(1.5))), "one chain or the other"
+    assert (rows["1"][1].text, rows["1"][1].low, rows["1"][1].high) == ("2.718", None, None), "two chains are too few for an interval"
 
 
 def test_several_sets_have_tables_and_lines_of_their_own(measured: Path, tmp_path: Path) -> None:
@@ -89,5 +95,16 @@ def test_stop_rules_that_share_rounds_have_the_rounds_once_and_each_its_kept_tex
         assert [each.label for each in found[:3]] == ["1", "2", "3"]
         kept = {each.label: each.shares for each in found[3:]}
         assert kept == {f"kept text: {folder.name}": survival.read(folder)[-1].shares for folder in folders}
-    (alone,) = survival.of_sets(shared[:1]).values()
+        assert [each.title for each in survival.tables(survival.of_sets(order))] == ["What a round keeps: long"]
+        (drawing,) = survival.drawings(survival.of_sets(order))
+        assert drawing.description.endswith("The rounds are those of long.")
+    ((label, alone),) = survival.of_sets(shared[:1]).items()
+    assert label == ""
     assert alone[-1].label == "kept text"
+
+
+def test_tables_show_every_set_and_the_figure_says_how_many_it_shows(tmp_path: Path) -> None:
+    found = {f"arm {number}": survival.read(write_run(tmp_path / str(number), "key", chains=CHAINS)) for number in range(9)}
+    assert len(survival.tables(found)) == 9
+    (drawing,) = survival.drawings(found)
+    assert drawing.description.endswith(" 7 of 9 sets of rounds are shown.")
