@@ -63,7 +63,7 @@ def _compared(rows: Sequence[ArmRow]) -> str:
     if len(baselines) == 1:
         return f"; differences are to the baseline, {baselines[0].label}"
     if any(row.baseline for row in rows) and baselines:
-        return "; differences are to the baseline with the same budget of training"
+        return "; differences are to the baseline that shares each arm's other settings"
     return "; differences are to the model that each arm was fine-tuned from" if any(row.against for row in rows) else ""
 
 

@@ -19,8 +19,8 @@ from cotexp.report.document import Gap
 
 BASE = "base (not fine-tuned)"
 BASELINE = "baseline"
-NO_BUDGET = "no budget of training"
-NO_BASELINE = "no baseline with this budget of training"
+NO_BASELINE = "no baseline with its settings"
+SEVERAL_BASELINES = "several baselines"
 OWN_BASE = "base"
 """Baseline by which every arm is compared with the model that it was fine-tuned from."""
 
@@ -124,17 +124,18 @@ class ComparedArms(NamedTuple):
 def measure_arms(groups: Sequence[ComparedArms]) -> list[ArmRow]:
     """Models before fine-tuning first, one row for each set of questions that they answered, then every arm, compared with the baseline of its group.
 
-    If there are several groups, one for each budget of training, the models before fine-tuning are compared with no baseline. Pairs are the same
-    questions and, if the two share seeds, the same seeds. The comparisons with one baseline are a family: their p-values are also corrected for
-    their number.
+    A model before fine-tuning whose arms are in several groups is compared with no baseline. Pairs are the same questions and, if the two share
+    seeds, the same seeds. The comparisons with one baseline are a family: their p-values are also corrected for their number.
     """
-    bases: list[Arm] = []
-    for arm in (arm for group in groups for arm in group.arms if arm.runs[0].mode != "base"):
-        answers = arm.runs[0].base_answers
-        if answers and all(answers != other.runs[0].base_answers for other in bases):
-            bases.append(arm)
-    of_bases = groups[0].baseline if len(groups) == 1 else NO_BUDGET
-    rows = [_base_row(arm, of_bases, len(bases)) for arm in bases]
+    bases: list[tuple[Arm, set[int]]] = []
+    for number, group in enumerate(groups):
+        for arm in (arm for arm in group.arms if arm.runs[0].mode != "base" and arm.runs[0].base_answers):
+            known = next((numbers for other, numbers in bases if other.runs[0].base_answers == arm.runs[0].base_answers), None)
+            if known is None:
+                bases.append((arm, {number}))
+            else:
+                known.add(number)
+    rows = [_base_row(arm, groups[min(numbers)].baseline if len(numbers) == 1 else SEVERAL_BASELINES, len(bases)) for arm, numbers in bases]
     return _corrected([*rows, *(_arm_row(arm, group.baseline) for group in groups for arm in group.arms)])
 
 
@@ -215,30 +216,42 @@ def _measured(label: str, mode: str, by_seed: BySeed, pair: PairedAnswers) -> Ar
 
 
 def most_accurate(rows: Sequence[ArmRow]) -> set[str]:
-    """Labels of the most accurate fine-tuned arm and of those that a paired test cannot distinguish from it; none if it can distinguish none."""
+    """Labels of the most accurate fine-tuned arm and of those that a paired test cannot distinguish from it, among the arms of the same questions;
+    none if it can distinguish none.
+    """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
         compared = compare_seeds(first.answers, second.answers).rows
-        return not compared or compared[-1].within_noise
+        return bool(compared) and compared[-1].within_noise
 
     return _best([row for row in rows if row.is_trained], lambda row: -row.accuracy, alike)
 
 
 def shortest(rows: Sequence[ArmRow], length: TokenCount) -> set[str]:
-    """Labels of the fine-tuned arm with the fewest tokens and of those that a paired test cannot distinguish from it. Arms that are less accurate
-    than the baseline beyond noise are excluded. None if the test can distinguish none.
+    """Labels of the fine-tuned arm with the fewest tokens and of those that a paired test cannot distinguish from it, among the arms of the same
+    questions. Arms that are less accurate than the baseline beyond noise are excluded. None if the test can distinguish none.
     """
 
     def alike(first: ArmRow, second: ArmRow) -> bool:
         interval = token_difference(first.answers, second.answers, length)
-        return interval is None or interval.low <= 0 <= interval.high
+        return interval is not None and interval.low <= 0 <= interval.high
 
     return _best([row for row in rows if row.is_trained and not row.worse], lambda row: getattr(row, length), alike)
 
 
 def _best(rows: Sequence[ArmRow], loss: Callable[[ArmRow], float], alike: Callable[[ArmRow, ArmRow], bool]) -> set[str]:
-    if len(rows) < 2:
-        return set()
-    first = min(rows, key=loss)
-    best = {row.label for row in rows if row is first or alike(first, row)}
-    return best if len(best) < len(rows) else set()
+    """The best of each set of questions: numbers of other questions are no better or worse."""
+    of_questions: dict[frozenset[str], list[ArmRow]] = {}
+    for row in rows:
+        of_questions.setdefault(questions_of(row), []).append(row)
+    found = set[str]()
+    for members in of_questions.values():
+        first = min(members, key=loss)
+        best = {row.label for row in members if row is first or alike(first, row)}
+        found |= best if len(best) < len(members) else set()
+    return found
+
+
+def questions_of(row: ArmRow) -> frozenset[str]:
+    """The questions that the row answered, each once."""
+    return frozenset(answer.question_id for answers in row.answers.values() for answer in answers)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.invocation import run_command
-from cotexp.report import arm_figures, costs, question_groups, rounds, survival
-from cotexp.report.arm_rows import NO_BASELINE, NO_BUDGET, OWN_BASE, ArmRow, ComparedArms, measure_arms
+from cotexp.report import arm_figures, baselines, costs, question_groups, rounds, survival
+from cotexp.report.arm_rows import ArmRow, ComparedArms, measure_arms
 from cotexp.report.arm_table import TASK, column_named, make_table
-from cotexp.report.arms import Arm, arms_of, fitting, label_of, usual_baseline
+from cotexp.report.arms import arms_of
 from cotexp.report.declared import DeclaredReport, DeclaredTable, Published
 from cotexp.report.disclosures import disclosures
 from cotexp.report.document import Gap, Report, Table, UsedRun
@@ -81,12 +80,12 @@ class Part(NamedTuple):
 def report_of(name: str, report: DeclaredReport, outputs: Path, options: ReportOptions, *, grid: Grid, published: FindPublished) -> Report:
     """The report that a declaration describes. Raises: ConfigError for an unknown mode or baseline, or settings that no run has."""
     plans = [named(_plan(table, outputs, options, grid), table.labels) for table in report.tables]
-    requested = _requested_baselines(plans, [options.baseline and renamed(options.baseline, table.labels) for table in report.tables])
-    baselines = [ours or declared for ours, declared in zip(requested, _declared_baselines(name, report.tables, plans), strict=True)]
+    requested = baselines.requested(plans, [options.baseline and renamed(options.baseline, table.labels) for table in report.tables])
+    chosen_ones = [ours or declared for ours, declared in zip(requested, baselines.declared(name, report.tables, plans), strict=True)]
     overrides = [*options.overrides, *place_of(outputs)]
     parts = [
         _part(f"{number}", *table, report.title, overrides, published, options.columns)
-        for number, table in enumerate(zip(report.tables, plans, baselines, strict=True), 1)
+        for number, table in enumerate(zip(report.tables, plans, chosen_ones, strict=True), 1)
     ]
     sources = [note for part in parts for note in part.sources]
     settings = [of_run for part in parts for of_run in part.settings]
@@ -101,29 +100,6 @@ def report_of(name: str, report: DeclaredReport, outputs: Path, options: ReportO
     )
 
 
-def _requested_baselines(plans: Sequence[ExpectedArms], baselines: Sequence[str | None]) -> list[str | None]:
-    """The requested baseline, in the words of each table, for the tables that have this arm; None (the table's own) for the others.
-
-    Raises: ConfigError if no table has it.
-    """
-    labels = [[arm.label for arm in plan.arms] for plan in plans]
-    asked = [
-        baseline if baseline == OWN_BASE or (baseline and fitting(label, baseline)) else None
-        for label, baseline in zip(labels, baselines, strict=True)
-    ]
-    if baselines[0] and not any(asked):
-        label_of(list(dict.fromkeys(itertools.chain(*labels))), baselines[0], "--baseline")
-    return asked
-
-
-def _declared_baselines(report: str, tables: Sequence[DeclaredTable], plans: Sequence[ExpectedArms]) -> Iterator[str | None]:
-    """The baseline that each table declares, in its words. Raises: ConfigError unless exactly one arm fits, also while none has finished."""
-    for number, (table, plan) in enumerate(zip(tables, plans, strict=True)):
-        baseline = table.baseline and renamed(table.baseline, table.labels)
-        known = [arm.label for arm in plan.arms]
-        yield label_of(known, baseline, f"{report}: tables[{number}].baseline") if baseline and baseline != OWN_BASE else baseline
-
-
 def _part(
     name: str,
     settings: DeclaredTable,
@@ -134,14 +110,15 @@ def _part(
     published: FindPublished,
     columns: Sequence[str],
 ) -> Part:
-    rows = _rows(plan, baseline)
+    compared = baselines.comparisons(plan, baseline, settings.labels)
+    rows = _rows(plan.arms, compared.groups)
     _check_columns(columns, rows)
     table = make_table(name, settings.title or title, rows, columns or settings.columns)
     by_difficulty = question_groups.of_arms(rows, name)
     sets = arm_figures.compressed_sets(rows, settings.labels)
     kept = survival.of_sets(sets)
     rows_of_others = [published_rows(rows, published(rows.file), table.columns) for rows in settings.published]
-    notes = (*settings.notes, *table.notes, *_missing(table, settings, overrides))
+    notes = (*settings.notes, *table.notes, *baselines.notes(compared.apart, rows), *_missing(table, settings, overrides))
     return Part(
         table=replace(table, rows=(*table.rows, *(row for added in rows_of_others for row in added.rows)), notes=notes),
         more_tables=[*([spent] if (spent := costs.table(rows, name)) else []), *survival.tables(kept, f"{name}-"), *by_difficulty],
@@ -240,52 +217,12 @@ def _begun(folder: Path, outputs: Path) -> str:
     return f"{folder.relative_to(outputs / 'runs')}: {why}{f'; {gap.command}' if gap.command else ''}"
 
 
-def _rows(plan: ExpectedArms, baseline: str | None) -> list[ArmRow]:
+def _rows(planned: Sequence[ExpectedArm], groups: Sequence[ComparedArms]) -> list[ArmRow]:
     """Base models first, then every arm in the expected order. An arm without a finished run has only gaps."""
-    planned = plan.arms
-    measured = measure_arms(_by_budget(plan, baseline))
+    measured = measure_arms(groups)
     by_label = {row.label: row for row in measured if row.arm}
     rows = [by_label.get(arm.label, ArmRow(label=arm.label, mode=arm.mode)) for arm in planned]
     return [*(row for row in measured if not row.arm), *(replace(row, gaps=arm.gaps) for row, arm in zip(rows, planned, strict=True))]
-
-
-def _by_budget(plan: ExpectedArms, requested: str | None) -> list[ComparedArms]:
-    """The arms of each budget of training with the baseline of that budget; all together if there is no more than one baseline, or if it is not told
-    apart by its budget alone.
-    """
-    selector = requested or plan.baseline
-    parts: dict[tuple[str, ...], list[ExpectedArm]] = {}
-    for arm in plan.arms:
-        parts.setdefault(arm.budget, []).append(arm)
-    num_baselines = [len(fitting([arm.label for arm in part], selector)) for part in parts.values()]
-    if selector == OWN_BASE or sum(num_baselines) < 2 or max(num_baselines) > 1:
-        return [ComparedArms(_finished(plan.arms), _baseline(plan, requested))]
-    return [
-        ComparedArms(_finished(part), _baseline(plan._replace(arms=part), requested) if has_baseline else _without_baseline(part))
-        for part, has_baseline in zip(parts.values(), num_baselines, strict=True)
-    ]
-
-
-def _without_baseline(part: Sequence[ExpectedArm]) -> str:
-    return NO_BASELINE if any(arm.is_trained for arm in _finished(part)) else NO_BUDGET
-
-
-def _finished(planned: Sequence[ExpectedArm]) -> list[Arm]:
-    return [each.arm for each in planned if each.arm]
-
-
-def _baseline(plan: ExpectedArms, requested: str | None) -> Arm | str | None:
-    """The baseline: the requested arm, the one that the runs declare, or the usual one. None means each arm's own base model; a text states
-    that the baseline has no finished run.
-    """
-    arms = _finished(plan.arms)
-    if (requested or plan.baseline) == OWN_BASE or not arms:
-        return None
-    known = [arm.label for arm in plan.arms]
-    if not requested and not fitting(known, plan.baseline):
-        return usual_baseline(arms)
-    label = label_of(known, requested, "--baseline") if requested else fitting(known, plan.baseline)[0]
-    return next((arm for arm in arms if arm.label == label), f"no finished run of the baseline, {label}")
 
 
 def _runs_of(rows: Sequence[ArmRow], table: str) -> Iterator[UsedRun]:

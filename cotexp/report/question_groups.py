@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from cotexp.methods.crossed import BySeed, accuracy_interval
 from cotexp.methods.statistics import Interval, accuracy_metrics, counted_once, mean, shares_correct
 from cotexp.records import Prediction
-from cotexp.report.arm_rows import ArmRow
+from cotexp.report.arm_rows import ArmRow, questions_of
 from cotexp.report.document import Cell, Column, Row, Table
 from cotexp.report.stored import unless_broken
 from cotexp.report.style import LINES, Drawing, inches, legend_below, panels
 from cotexp.stages.grades import predictions_of_run
-from cotexp.store.stored_files import questions_of
+from cotexp.store import stored_files
 
 MOST_VALUES = 5
 """Different values that have a group each; more are divided into quarters."""
@@ -54,7 +54,7 @@ def groups_of(num_steps: Mapping[str, int], base: Sequence[Prediction]) -> list[
 
 def groups_of_run(folder: Path, answers: Sequence[Prediction], base: Sequence[Prediction]) -> list[Group]:
     """The groups of the questions that these answers of the run in `folder` are to, with these answers of the base model."""
-    questions = questions_of(folder)[1]
+    questions = stored_files.questions_of(folder)[1]
     asked = dict.fromkeys(answer.question_id for answer in answers)
     steps = {each: int(questions[each]["num_steps"]) for each in asked if "num_steps" in questions.get(each, {})}
     return groups_of(steps, base)
@@ -68,15 +68,28 @@ def of_run(folder: Path, labels: Mapping[str, str]) -> list[Table]:
 
 
 def of_arms(rows: Sequence[ArmRow], name: str) -> list[Table]:
-    """The tables of arms. The base model's answers make groups if all arms share them: for several models a question has no one difficulty."""
+    """The tables of arms, over the questions that all rows answered. The base model's answers make groups if all arms share them: for several models
+    a question has no one difficulty.
+    """
     runs = [run for row in rows if row.arm for run in row.arm.runs]
     if not runs:
         return []
+    measured = [row for row in rows if row.answers]
+    common = frozenset.intersection(*map(questions_of, measured))
     first = next((run for run in runs if run.base_answers), runs[0])
     several = len({run.base_keys for run in runs if run.base_answers}) > 1
-    asked, base = counted_once(first.answers), [] if several else counted_once(first.base_answers)
-    groups: list[Group] = unless_broken(first.folder, lambda folder: groups_of_run(folder, asked, base), list)
-    return tables([Measured(row.label, row.answers) for row in rows if row.answers], groups, f"{name}-")
+    asked, base = ([each for each in counted_once(answers) if each.question_id in common] for answers in (first.answers, first.base_answers))
+    groups: list[Group] = unless_broken(first.folder, lambda folder: groups_of_run(folder, asked, [] if several else base), list)
+    return tables([Measured(row.label, row.answers) for row in measured], groups, f"{name}-", notes=_left_out(measured, len(common)))
+
+
+def _left_out(rows: Sequence[ArmRow], num_common: int) -> list[str]:
+    """A note if some rows answered more questions than these, which all of them answered."""
+    others = {row.label: row.num_questions - num_common for row in rows if row.num_questions > num_common}
+    if not others:
+        return []
+    counts = "; ".join(f"{label}: {count:,}" for label, count in others.items())
+    return [f"Only the {num_common:,} questions that all rows answered are grouped. Left out: {counts}."]
 
 
 def _by_correctness(shares: Mapping[str, float]) -> dict[str, list[str]]:
@@ -109,7 +122,7 @@ def _cell(measured: Measured, group: Group) -> Cell:
     return Cell(text=f"{value:.1f} ({low:.1f} to {high:.1f})", value=value, low=low, high=high)
 
 
-def tables(rows: Sequence[Measured], groups: Sequence[Group], name: str = "", row_title: str = "arm") -> list[Table]:
+def tables(rows: Sequence[Measured], groups: Sequence[Group], name: str = "", row_title: str = "arm", notes: Sequence[str] = ()) -> list[Table]:
     """Accuracy of each row in each group of questions, a table for each kind of difficulty."""
     found = []
     for kind, title in KINDS.items():
@@ -118,7 +131,7 @@ def tables(rows: Sequence[Measured], groups: Sequence[Group], name: str = "", ro
             columns = tuple(Column(name=f"{kind}:{group.label}", title=f"{group.label} (n = {len(group.questions):,})") for group in own)
             lines = tuple(Row(label=row.label, kind="entry", cells=tuple(_cell(row, group) for group in own)) for row in rows)
             heading = f"Accuracy in %, by {title}"
-            found.append(Table(name=f"{name}{kind}", title=heading, columns=columns, rows=lines, notes=(NOTE,), row_title=row_title))
+            found.append(Table(name=f"{name}{kind}", title=heading, columns=columns, rows=lines, notes=(NOTE, *notes), row_title=row_title))
     return found
 
 
@@ -130,6 +143,9 @@ def drawings(found: Sequence[Table]) -> list[Drawing]:
     if not found:
         return []
     about = "Accuracy with its 95 % interval in groups of questions: by steps of the solution, tokens of the base model's chain, and its answer."
+    num_rows = max(len(table.rows) for table in found)
+    if num_rows > MOST_ARMS:
+        about += f" The first {MOST_ARMS} of {num_rows} rows of the table are drawn."
     return [Drawing("accuracy_by_difficulty", "Accuracy by difficulty", about, lambda figure: _draw(figure, found), 3.6 * max(2, len(found)))]
 
 

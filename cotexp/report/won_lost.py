@@ -19,7 +19,7 @@ def drawings(rows: Sequence[ArmRow]) -> list[Drawing]:
     if not shown:
         return []
     baselines = [row.label for row in rows if row.is_baseline]
-    of_budget = "that with the same budget of training" if any(row.baseline for row in rows) else "each arm's base model"
+    of_budget = "that which shares the arm's other settings" if any(row.baseline for row in rows) else "each arm's base model"
     against = baselines[0] if len(baselines) == 1 else of_budget
     return [
         Drawing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,11 @@ def flat_settings(settings: Mapping[str, Any], options: Mapping[str, str | None]
 
 
 def find_baseline(folder: Path, declared: str) -> Path | None:
-    """The finished run with the same experiment and seed and the declared settings whose other settings differ least from the run in `folder`.
+    """The finished run with the same experiment and seed and the declared settings; of several, the one that equals the run in `folder` in all other
+    settings that tell them apart, as in a report.
 
-    None if no baseline is declared or finished, and for a run that is such a baseline itself. The baseline has the same tasks, model and teacher
-    as the run, unless it is declared by one of them. The baseline `base` of a run is in the run's own folder.
+    None if no baseline is declared or finished, if none of several has the run's settings, and for a run that is such a baseline itself. The baseline
+    has the same tasks, model and teacher as the run, unless it is declared by one of them. The baseline `base` of a run is in the run's own folder.
     """
     if declared == BASE:
         return folder if BASE in settings_of(folder)["evaluation"]["modes"] else None
@@ -53,18 +55,26 @@ def find_baseline(folder: Path, declared: str) -> Path | None:
     run_settings = settings_of(folder)
     if not required or _has(run_settings, required):
         return None
-    candidates = []
+    ours = identity_of(run_settings, last_mode(run_settings))
+    candidates: list[tuple[float, Path, Flat]] = []
     for path in sorted(folder.parent.glob("*/stages.json")):
         try:
             settings = settings_of(path.parent)
         except Damaged as error:
             warn_once(f"baseline: {error}")
             continue
-        if settings["seed"] == run_settings["seed"] and _has(settings, required):
-            distance = _distance(run_settings, settings, required)
-            if distance is not None and (path.parent / "metrics.json").is_file():
-                candidates.append((distance, -path.stat().st_mtime, path.parent))
-    return min(candidates)[2] if candidates else None
+        if settings["seed"] == run_settings["seed"] and _has(settings, required) and (path.parent / "metrics.json").is_file():
+            theirs = identity_of(settings, last_mode(settings))
+            if not _is_of_other_questions_or_model(ours, theirs, required):
+                candidates.append((path.stat().st_mtime, path.parent, theirs))
+    apart = _telling_apart([theirs for *_, theirs in candidates]) - required.keys()
+    equal = [(modified, found) for modified, found, theirs in candidates if all(ours.get(path) == theirs.get(path) for path in apart)]
+    return max(equal)[1] if equal else None
+
+
+def _telling_apart(identities: Sequence[Flat]) -> set[str]:
+    """The settings in which some of these runs differ."""
+    return {path for first, second in itertools.combinations(identities, 2) for path in differing(first, second)}
 
 
 def deltas(folder: Path, baseline: Path) -> dict[str, Any]:
@@ -92,9 +102,8 @@ def _has(settings: Mapping[str, Any], required: Mapping[str, str]) -> bool:
     return all(flat[path].lower() == value.lower() for path, value in required.items())
 
 
-def _distance(settings_of_run: dict[str, Any], settings_of_other: dict[str, Any], required: Mapping[str, str]) -> int | None:
-    """Number of settings in which two runs differ besides the declared ones; None if they cannot be compared."""
+def _is_of_other_questions_or_model(ours: Flat, theirs: Flat, required: Mapping[str, str]) -> bool:
+    """Whether two runs differ in what a run and its baseline share, besides what the baseline is declared by."""
     declared = tuple(f"{path.split('.')[0]}." for path in required)
-    ours, theirs = (identity_of(settings, last_mode(settings)) for settings in (settings_of_run, settings_of_other))
     found = [path for path in differing(ours, theirs) if not path.startswith((*declared, *DERIVED))]
-    return None if any(path.startswith(COMMON) for path in found) else len(found)
+    return any(path.startswith(COMMON) for path in found)

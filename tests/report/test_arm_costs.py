@@ -172,7 +172,7 @@ def test_with_several_budgets_each_arm_is_compared_with_the_baseline_of_its_own_
         "selection=random, trainer.max_tokens=200",
     ]
     assert [row.kind for row in table.rows] == ["base", *["arm"] * 4]
-    assert "differences are to the baseline with the same budget of training" in table.notes[0]
+    assert "differences are to the baseline that shares each arm's other settings" in table.notes[0]
     assert any(note.startswith("At equal training") for note in table.notes)
     alone = declared_reports.make(["exp"], tmp_path, ReportOptions(baseline="selection=random, trainer.max_tokens=100")).tables[0]
     assert [row.label for row in alone.rows if row.is_baseline] == ["selection=random, trainer.max_tokens=100"]

@@ -143,7 +143,7 @@ def test_with_several_budgets_only_the_comparisons_that_are_shown_are_corrected_
             write_run(tmp_path, f"{key}{number}", "1" * right + "0" * (40 - right), selection={**MORSD, "k": k}, **own)
     table = made(tmp_path).tables[0]
     [base] = [row for row in table.rows if row.kind == "base"]
-    assert (base.label, cell(table, base, "difference").text) == ("base (not fine-tuned)", "no budget of training")
+    assert (base.label, cell(table, base, "difference").text) == ("base (not fine-tuned)", "several baselines")
     assert cell(table, base, "p").value is None
     compared = [row for row in table.rows if row.kind == "arm" and not row.is_baseline]
     assert [cell(table, row, "p").value for row in compared] == pytest.approx([2 / 2**6] * 4)
@@ -162,7 +162,7 @@ def test_an_arm_that_trains_nothing_leaves_the_others_with_the_baseline_of_their
     (untrained / "metrics.json").write_text(json.dumps({name: value for name, value in metrics.items() if not name.startswith("training/")}))
     table = made(tmp_path).tables[0]
     rows = [row for row in table.rows if row.kind == "arm" and not row.is_baseline]
-    assert [cell(table, row, "difference").text for row in rows if "k=3" in row.label] == ["no budget of training"]
+    assert [cell(table, row, "difference").text for row in rows if "k=3" in row.label] == ["no baseline with its settings"]
     compared = [row for row in rows if "k=3" not in row.label]
     assert [cell(table, row, "difference").value for row in compared] == pytest.approx([15, 15])
     assert [cell(table, row, "p").value for row in compared] == pytest.approx([2 / 2**6] * 2)
@@ -175,7 +175,7 @@ def test_an_arm_whose_budget_has_no_baseline_is_not_compared_with_that_of_anothe
     table = made(tmp_path).tables[0]
     found = {row.label: cell(table, row, "difference") for row in table.rows if not row.is_baseline}
     assert {label[-3:]: cell.value for label, cell in found.items()} == {"100": pytest.approx(15), "300": None}
-    assert [cell.text for label, cell in found.items() if label.endswith("300")] == ["no baseline with this budget of training"]
+    assert [cell.text for label, cell in found.items() if label.endswith("300")] == ["no baseline with its settings"]
 
 
 def test_with_one_budget_the_base_model_is_compared_and_counts(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cotexp.methods.statistics import wilson
 from cotexp.report.arm_rows import ComparedArms, measure_arms
 from cotexp.report.arms import arms_of
 from cotexp.report.finished_runs import find_runs
-from cotexp.report.question_groups import Measured, drawings, groups_of, of_arms, tables
+from cotexp.report.question_groups import MOST_ARMS, Measured, drawings, groups_of, of_arms, tables
 from cotexp.report.style import picture
 
 BASE = [prediction(f"q{number}", correct=number < 3, num_cot_tokens=10 * number) for number in range(8)]
@@ -92,3 +92,33 @@ def test_the_base_models_answers_group_questions_only_if_all_arms_have_the_same(
     arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
     found = of_arms(measure_arms([ComparedArms(arms, arms[0])]), "table")
     assert [table.name for table in found] == (["table-base"] if model == "one" else [])
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_only_questions_that_all_arms_answered_are_grouped_and_counted(first: str, tmp_path: Path) -> None:
+    """One arm answered four questions, of which the base has two right, the other eight."""
+    second = "b" if first == "a" else "a"
+    write_answers(tmp_path, first, "1110", base="1100", evaluation={"modes": ["full", "base"], "num_test": 4})
+    write_answers(tmp_path, second, "11111110", base="11001111", evaluation={"modes": ["full", "base"], "num_test": 8})
+    arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
+    (table,) = of_arms(measure_arms([ComparedArms(arms, arms[0])]), "1")
+    assert [column.title for column in table.columns] == ["right (n = 2)", "wrong (n = 2)"]
+    assert [[cell.value for cell in row.cells] for row in table.rows if "base" not in row.label] == [[100, 50], [100, 100]]
+    assert table.notes[-1] == (
+        "Only the 4 questions that all rows answered are grouped. "
+        "Left out: base (not fine-tuned) of evaluation.num_test=8: 4; evaluation.num_test=8: 4."
+    )
+
+
+def test_arms_of_different_questions_have_no_groups(tmp_path: Path) -> None:
+    write_answers(tmp_path, "a", {"svamp": "1110"}, base="1100")
+    write_answers(tmp_path, "b", {"aqua": "1110"}, model={"path": "other"})
+    arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
+    assert of_arms(measure_arms([ComparedArms(arms, arms[0])]), "1") == []
+
+
+def test_the_figure_says_how_many_rows_it_draws() -> None:
+    rows = [Measured(f"arm {number}", {0: BASE}) for number in range(MOST_ARMS + 2)]
+    assert drawings(tables(rows[:MOST_ARMS], groups_of({}, BASE)))[0].description.endswith("and its answer.")
+    told = drawings(tables(rows, groups_of({}, BASE)))[0].description
+    assert told.endswith(f" The first {MOST_ARMS} of {MOST_ARMS + 2} rows of the table are drawn.")

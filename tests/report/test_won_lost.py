@@ -60,7 +60,7 @@ def test_the_figure_names_the_baseline_of_each_budget_of_training(tmp_path: Path
     arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
     by_budget = [[arm for arm in arms if f"max_tokens={budget}" in arm.label] for budget in (1000, 2000)]
     found = measure_arms([ComparedArms(own, next(arm for arm in own if "random" in arm.label)) for own in by_budget])
-    assert "(that with the same budget of training)" in won_lost.drawings(found)[0].description
+    assert "(that which shares the arm's other settings)" in won_lost.drawings(found)[0].description
 
 
 def test_without_a_comparison_there_is_no_figure(tmp_path: Path) -> None:
