@@ -6,19 +6,25 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from cotexp import extras, progress
+from cotexp import extras, flow, progress
 from cotexp.commands.declared_reports import grid
 from cotexp.commands.report import publish, target_of
 from cotexp.invocation import run_command
+from cotexp.jobs.pipeline import make_context
 from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.methods import forecasting
 from cotexp.report import forecast, forecast_data
 from cotexp.report.arms import labels
 from cotexp.report.expected_runs import GridPoint, expected_of, place_of
-from cotexp.report.finished_runs import Flat, listed
+from cotexp.report.finished_runs import identity_of, listed, name_of
 from cotexp.report.forecast import Configuration
+from cotexp.report.forecast_data import Observation
 from cotexp.report.papers import USUAL
 from cotexp.settings.base import RunFailed
+from cotexp.settings.root import Settings
+
+TRAINED = "already fine-tuned"
+TRAINED_WITH_ANOTHER_SEED = "already fine-tuned with another seed"
 
 
 def forecast_experiments(
@@ -39,34 +45,61 @@ def forecast_experiments(
     target = folder or target_of(names, outputs, "forecast")
     points = grid(tuple(name if "=" in name else f"sweep={name}" for name in candidates)) if candidates else []
     comparable = forecast_data.find(list(dict.fromkeys(names)), outputs)
-    configurations, refused = look_up(points, outputs, comparable.runs[0].conditions)
+    configurations, refused = look_up(points, outputs, comparable.runs)
     report = forecast.make(list(dict.fromkeys(names)), comparable, configurations, refused)
     publish(report, formats, target, paper)
 
 
-def look_up(points: Sequence[GridPoint], outputs: Path, conditions: Flat) -> tuple[list[Configuration], list[str]]:
-    """The configurations of points that are compressed and not fine-tuned, and lines about the other points by reason. Seeds do not count.
+def look_up(points: Sequence[GridPoint], outputs: Path, runs: Sequence[Observation]) -> tuple[list[Configuration], list[str]]:
+    """The configurations of points that are compressed and not fine-tuned with any seed, and lines about the other points by reason.
 
-    A point is also refused if it would be trained or measured under other conditions than the runs to learn from.
+    A point is also refused if it would be trained or measured under other conditions than the `runs` to learn from, or if its outcome is theirs.
     """
-    lookup, configurations = Lookup(), dict[str, Configuration]()
-    reasons: dict[str, list[str]] = {}
+    lookup, found = Lookup(), dict[str, list[tuple[int, Configuration]]]()
+    reasons: dict[str, list[tuple[str, int]]] = {}
     with progress.bar("candidates", len(points)) as advance:
         for point, label in zip(points, _labels(points), strict=True):
             settings = dataclasses.replace(point.settings, paths=dataclasses.replace(point.settings.paths, outputs=str(outputs)))
             try:
-                candidate = lookup.candidate(settings)
-                if candidate.is_trained:
-                    raise RunFailed("already fine-tuned")
-                if difference := forecast_data.unlike(forecast_data.conditions_of(dataclasses.asdict(settings), candidate.answers), conditions):
-                    raise RunFailed(f"not comparable with the runs: {difference}")
-                features = forecasting.features_of(candidate.metrics, settings.mixture.full_ratio)
+                features = _features(settings, lookup, runs)
                 command = run_command([*point.overrides, *place_of(outputs)])
-                configurations.setdefault(label, Configuration(label=label, command=command, features=list(features.values())))
+                found.setdefault(label, []).append((settings.seed, Configuration(label=label, command=command, features=features)))
             except RunFailed as error:
-                reasons.setdefault(str(error), []).append(f"{label}, seed={settings.seed}")
+                reasons.setdefault(str(error), []).append((label, settings.seed))
             advance()
-    return list(configurations.values()), [f"candidates {listed(names_of_points)}: {reason}" for reason, names_of_points in reasons.items()]
+    for label in dict.fromkeys(label for label, _ in reasons.get(TRAINED, ())):
+        if others := found.pop(label, None):
+            reasons.setdefault(TRAINED_WITH_ANOTHER_SEED, []).extend((label, seed) for seed, _ in others)
+    lines = [f"candidates {listed([f'{label}, seed={seed}' for label, seed in left])}: {reason}" for reason, left in reasons.items()]
+    return [of_seeds[0][1] for of_seeds in found.values()], lines
+
+
+def _features(settings: Settings, lookup: Lookup, runs: Sequence[Observation]) -> list[float]:
+    """The features of a candidate. Raises: RunFailed with the reason if it cannot be forecast or needs no forecast."""
+    candidate, of_run = lookup.candidate(settings), dataclasses.asdict(settings)
+    if candidate.is_trained:
+        raise RunFailed(TRAINED)
+    if difference := forecast_data.unlike(forecast_data.conditions_of(of_run, candidate.answers), runs[0].conditions):
+        raise RunFailed(f"not comparable with the runs: {difference}")
+    features = list(forecasting.features_of(candidate.metrics, settings.mixture.full_ratio).values())
+    identity = identity_of(of_run, forecast_data.MODE)
+    if any(identity == run.identity for run in runs):
+        raise RunFailed(TRAINED_WITH_ANOTHER_SEED)
+    ratio = list(forecasting.FEATURES).index("compression_ratio")
+    alike = [run for run in runs if run.features[ratio] == features[ratio] and forecast_data.trains_alike(identity, run.identity)]
+    if alike:  # equal chains have equal ratios, so that few candidates are read twice
+        chains = _training_set(settings)
+        if twins := [run.folder for run in alike if run.training_set == chains]:
+            same = f"{name_of(twins[0], Path(settings.paths.outputs))}/{twins[0].name}"
+            raise RunFailed(f"already fine-tuned on the same compressed chains by {same}")
+    return features
+
+
+def _training_set(settings: Settings) -> frozenset[str]:
+    context = make_context(settings, plan=True)
+    with flow.looking(context):
+        made = flow.training_set(context, flow.Walk())
+    return forecast_data.training_set_of((each.rationale_id, each.text) for each in made.kept)
 
 
 def _labels(points: Sequence[GridPoint]) -> list[str]:

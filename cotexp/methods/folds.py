@@ -61,10 +61,12 @@ Fold = tuple[list[int], list[int]]
 
 
 def grouped_folds(groups: Sequence[str]) -> list[Fold]:
-    """Five folds, or one per group if there are fewer groups; no group is in both sides of a fold."""
+    """Five folds, or one per group if there are fewer, at least two, groups; no group is in both sides of a fold."""
     from sklearn.model_selection import GroupKFold
 
-    splitter = GroupKFold(n_splits=min(NUM_FOLDS, len(set(groups))))
+    num_groups = len(set(groups))
+    assert num_groups > 1, f"folds need two groups, got {num_groups}"
+    splitter = GroupKFold(n_splits=min(NUM_FOLDS, num_groups))
     return [(list(map(int, fit)), list(map(int, test))) for fit, test in splitter.split(groups, groups=groups)]
 
 

@@ -27,12 +27,13 @@ FEATURES = {
     "compression_ratio": "compression ratio",
     "log_perplexity": "log perplexity",
     "num_tokens_original": "tokens of a full chain",
-    "target_accuracy": "training accuracy of the target",
+    "correct_ratio": "share of correct chains as written",
     "compressor_accuracy": "answers that the compressor kept",
     "num_rounds": "rounds",
     "full_ratio": "share of full chains",
 }
-"""Name -> title for readers. Perplexity is that of the compressed chains under the target before fine-tuning, given the question."""
+"""Name -> title for readers. Perplexity is that of the compressed chains under the target before fine-tuning, given the question. The share of
+correct chains is that of their writer: the target's training accuracy in MACC, a teacher's where one writes."""
 
 NUM_TREES = 100
 COVERAGES = (0.5, 0.8, 0.95)
@@ -44,7 +45,7 @@ def features_of(metrics: Mapping[str, float], full_ratio: float) -> dict[str, fl
         "compression_ratio": metrics["compression/compression_ratio"],
         "log_perplexity": math.log(metrics["compression/perplexity"]),
         "num_tokens_original": metrics["compression/num_tokens_original_mean"],
-        "target_accuracy": metrics["rationales/num_correct"] / metrics["rationales/num_written"],
+        "correct_ratio": metrics["rationales/num_correct"] / metrics["rationales/num_written"],
         "compressor_accuracy": metrics["compression/answer_kept_ratio"],
         "num_rounds": metrics["compression/num_kept_round_mean"],
         "full_ratio": full_ratio,

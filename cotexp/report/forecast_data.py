@@ -1,19 +1,21 @@
 """Data for forecasts from finished runs: features known before fine-tuning, the measured outcome, and the training set.
 
-One forecast uses only runs under the same conditions: the same test questions, the same prompts, the same settings of training and
-evaluation. The compressed training set, from which the features are computed, and the seed may differ.
+One forecast uses only runs under the same conditions: the same test questions, the same prompts, the same number of training questions, the
+same settings of the mixture, of training and of evaluation. The compressed training set and the share of full chains, from which the features are
+computed, and the seed may differ.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.invocation import run_command
 from cotexp.methods import forecasting
+from cotexp.methods.folds import groups_of
 from cotexp.report.compression_texts import compressor_of
 from cotexp.report.finished_runs import Flat, fits, identity_of, is_finished, listed, name_of, read_runs, run_folders
 from cotexp.settings.base import ConfigError, RunFailed, suggestion
@@ -22,13 +24,19 @@ from cotexp.store.stored_files import compressed_of, metrics_of, questions_of, s
 
 MODE = "compress"
 """The forecast mode: the fine-tuned model answers with short chains."""
+OF_SECTIONS, OF_TASKS = ("mixture.", "trainer.", "evaluation."), (".prompt", ".few_shot", ".num_train")
+"""Beginnings and ends of the settings that are conditions."""
+SHARE_OF_FULL_CHAINS = "mixture.full_ratio"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One finished run. `training_set` has a hash of each compressed chain; for `conditions` see `conditions_of`."""
+    """One finished run. `identity` are the settings that can change its answers, except the seed; for `conditions` see `conditions_of`, for
+    `training_set` `training_set_of`.
+    """
 
     folder: Path
+    identity: Flat
     conditions: Flat
     features: list[float]
     accuracy: float
@@ -46,18 +54,20 @@ class ComparableRuns(NamedTuple):
 
 
 def conditions_of(settings: Mapping[str, Any], answers: Mapping[str, Sequence[str]]) -> Flat:
-    """Conditions that must be equal for results to be comparable: settings of training and evaluation, prompts of the tasks, and the test questions.
+    """Conditions that must be equal for results to be comparable: settings of mixture, training and evaluation, prompts and number of training
+    questions of the tasks, and the test questions.
 
-    `answers` maps tasks to the ids of the run's answers. The prompt of a rewrite and the ratio that tokenskip requests are excluded, because
-    they belong to the compression, whose effect is forecast.
+    `answers` maps tasks to the ids of the run's answers. The share of full chains is excluded, because it is a feature, and the prompt of a rewrite,
+    because it belongs to the compression, whose effect is forecast. The ratio that tokenskip requests is a condition: one fine-tuned model answers
+    at every ratio, which no feature of its training set shows.
     """
     identity = identity_of(dict(settings), MODE)
     conditions = {
         path: value
         for path, value in identity.items()
-        if path.startswith(("trainer.", "evaluation.")) or (path.startswith(("task.", "tasks.")) and path.endswith((".prompt", ".few_shot")))
+        if path.startswith(OF_SECTIONS) or (path.startswith(("task.", "tasks.")) and path.endswith(OF_TASKS))
     }
-    conditions.pop("evaluation.ratio", None)
+    conditions.pop(SHARE_OF_FULL_CHAINS, None)
     return {
         "test questions": f"{sum(map(len, answers.values()))} ({hash_of(question for ids in answers.values() for question in ids)})",
         **conditions,
@@ -70,6 +80,12 @@ def unlike(conditions: Flat, others: Flat) -> str:
     return ", ".join(f"{name}={_value_text(name, conditions, 'not there')}, not {_value_text(name, others, 'there')}" for name in differing)
 
 
+def trains_alike(identity: Flat, other: Flat) -> bool:
+    """Whether two runs under the same conditions fine-tune the same model on the same share of full chains."""
+    own, others = ({path: value for path, value in each.items() if path.startswith(("model.", SHARE_OF_FULL_CHAINS))} for each in (identity, other))
+    return own == others
+
+
 def _value_text(name: str, conditions: Flat, absent: str) -> str:
     """A value as a line shows it; prompts are quoted."""
     value = conditions.get(name)
@@ -79,7 +95,7 @@ def _value_text(name: str, conditions: Flat, absent: str) -> str:
 def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
     """The finished runs of experiments, or of patterns such as 'macc/*', that a forecast can learn from.
 
-    Raises: ConfigError for a name without a run, or if fewer than two compressed training sets are left.
+    Raises: ConfigError for a name without a run, or if fewer than two groups of compressed training sets are left.
     """
     all_folders = run_folders(outputs)
     known = sorted({name_of(folder, outputs) for folder in all_folders if is_finished(folder)})
@@ -92,13 +108,27 @@ def find(names: Sequence[str], outputs: Path) -> ComparableRuns:
     for other, difference in others:
         differing.setdefault(difference, []).append(str(other.folder.relative_to(outputs / "runs")))
     left_out += [f"{listed(folders)}: not comparable with the other runs: {difference}" for difference, folders in differing.items()]
-    if len({run.training_set for run in runs}) < 2:
+    if problem := _too_few(runs):
         raise ConfigError(
-            f"forecast: {len(runs)} usable runs of {', '.join(names)} with {len({run.training_set for run in runs})} compressed training sets; "
-            f"at least two are needed: vary the compression, such as {run_command()} -m sweep=macc/quickstart_ablation",
+            f"forecast: {len(runs)} usable runs of {', '.join(names)} with {problem}: vary the compression, such as "
+            f"{run_command()} -m sweep=macc/quickstart_ablation",
             *(f"forecast: left out {line}" for line in left_out),
         )
     return ComparableRuns(runs, left_out)
+
+
+def _too_few(runs: Sequence[Observation]) -> str:
+    """What the folds of these runs lack; empty if there are at least two groups."""
+    groups, num_sets = groups_of([run.compressor for run in runs], [run.training_set for run in runs]), len({run.training_set for run in runs})
+    if groups.num > 1:
+        return ""
+    if num_sets < 2:
+        return f"{num_sets} compressed training sets; at least two are needed"
+    of_compressors = ", and so do compressors that made one of them" if groups.kind == "compressor" else ""
+    return (
+        f"{num_sets} compressed training sets that form one group, since sets that share nine tenths of the smaller one's chains count as "
+        f"one{of_compressors}; at least two groups are needed"
+    )
 
 
 def _comparable(runs: Sequence[Observation]) -> tuple[list[Observation], list[tuple[Observation, str]]]:
@@ -129,16 +159,17 @@ def _read(folder: Path) -> Observation:
         raise RunFailed(f"without the metric {error.args[0]}; start its command again, which measures it and trains nothing") from None
     return Observation(
         folder=folder,
+        identity=identity_of(settings, MODE),
         conditions=conditions_of(settings, questions_of(folder)[0]),
         features=list(features.values()),
         accuracy=metrics[f"eval/{MODE}/accuracy"],
         num_tokens=metrics[f"eval/{MODE}/num_tokens"],
         compressor=compressor_of(settings),
         target=settings["model"]["path"],
-        training_set=_training_set(folder),
+        training_set=training_set_of((chain["rationale_id"], chain["text"]) for chain in compressed_of(folder)),
     )
 
 
-def _training_set(folder: Path) -> frozenset[str]:
-    lines = [f"{chain['rationale_id']}\n{chain['text']}" for chain in compressed_of(folder)]
-    return frozenset(hashlib.blake2b(line.encode(), digest_size=8).hexdigest() for line in lines)
+def training_set_of(chains: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """A hash of each compressed chain, given by the id of its rationale and its text."""
+    return frozenset(hashlib.blake2b(f"{rationale}\n{text}".encode(), digest_size=8).hexdigest() for rationale, text in chains)

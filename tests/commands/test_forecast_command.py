@@ -1,4 +1,4 @@
-"""`cotexp forecast` on hand-made runs whose law is known, and on candidates in a real store."""
+"""`cotexp forecast` on hand-made runs whose law is known."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from cotexp.commands import run_experiment
 from cotexp.commands.cli import main
 from cotexp.commands.forecast import forecast_experiments
-from cotexp.config.command_line import check_command_line
-from cotexp.jobs.stored_training_sets import Lookup
 from cotexp.settings.base import ConfigError
 
 
@@ -41,8 +37,9 @@ def write_run(
     """A finished run. `training_set` is the text of each of its ten compressed chains; `test` are the ids of its answers."""
     folder = outputs / "runs" / name / key
     folder.mkdir(parents=True)
-    settings: dict[str, Any] = {"name": name, "seed": seed, "mixture": {"full_ratio": full_ratio}, "compression": {"name": "macc"}}
+    settings: dict[str, Any] = {"name": name, "seed": seed, "compression": {"name": "macc"}}
     settings |= {"compressor": {"model": {"path": compressor}}, "model": {"path": target}, **sections}
+    settings["mixture"] = {**sections.get("mixture", {}), "full_ratio": full_ratio}
     found = {
         "compression/compression_ratio": ratio,
         "compression/perplexity": perplexity,
@@ -174,15 +171,27 @@ def test_runs_that_teach_nothing_are_named_with_the_reason(tmp_path: Path, capsy
         ({"sections": {"trainer": {"max_epochs": 1.0}}}, "trainer.max_epochs=1.0, not 3.0"),
         ({"sections": {"trainer": {"lora": {"rank": 4}}}}, "trainer.lora.rank=4, not 8"),
         ({"sections": {"tasks": {"small": {"prompt": "{question} Briefly."}}}}, "tasks.small.prompt='{question} Briefly.', not"),
+        ({"sections": {"tasks": {"small": {"num_train": 50}}}}, "tasks.small.num_train=50, not 600"),
+        ({"sections": {"mixture": {"rewrite_ratio": 4.0}}}, "mixture.rewrite_ratio=4.0, not 0.0"),
+        ({"sections": {"mixture": {"full_loss_ratio": 0.9}}}, "mixture.full_loss_ratio=0.9, not there"),
+        ({"sections": {"mixture": {"originals": "correct"}}}, "mixture.originals=correct, not all"),
+        ({"sections": {"evaluation": {"ratio": 0.7}}}, "evaluation.ratio=0.7, not 0.5"),
     ],
 )
 def test_only_runs_that_were_trained_and_measured_alike_form_one_forecast(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], others: dict[str, Any], difference: str
 ) -> None:
-    usual = {"evaluation": {"max_new_tokens": 512}, "trainer": {"max_epochs": 3.0, "lora": {"rank": 8}}, "tasks": {"small": {"prompt": "{question}"}}}
+    usual: dict[str, dict[str, Any]] = {
+        "evaluation": {"max_new_tokens": 512, "ratio": 0.5},
+        "trainer": {"max_epochs": 3.0, "lora": {"rank": 8}},
+        "tasks": {"small": {"prompt": "{question}", "num_train": 600}},
+        "mixture": {"originals": "all", "full_loss_ratio": None, "rewrite_ratio": 0.0},
+    }
     write_runs(tmp_path, 3, sections=usual)
     for number in range(2):
-        own = {**others, "sections": {slot: {**own, **others.get("sections", {}).get(slot, {})} for slot, own in usual.items()}}
+        changed = others.get("sections", {})
+        own = {**others, "sections": {slot: {**own, **changed.get(slot, {})} for slot, own in usual.items()}}
+        own["sections"]["tasks"] = {"small": {**usual["tasks"]["small"], **changed.get("tasks", {}).get("small", {})}}
         write_run(tmp_path, f"other{number}", training_set=f"other set {number}", ratio=0.5, perplexity=1.0, accuracy=0.1, seed=number, **own)
     text = forecast(tmp_path, capsys)
     assert "6 runs with 3 different compressed training sets" in text
@@ -195,11 +204,11 @@ def test_what_a_forecast_reads_may_differ_between_its_runs(tmp_path: Path, capsy
         tmp_path,
         2,
         sections={
-            "evaluation": {"max_new_tokens": 64, "batch_size": 8, "latency": True, "ratio": 0.5},
+            "evaluation": {"max_new_tokens": 64, "batch_size": 8, "latency": True},
             "compression": {"name": "macc", "prompt": "Shorten."},
         },
     )
-    write_runs(tmp_path, 2, target="u", sections={"evaluation": {"max_new_tokens": 64, "batch_size": 64, "latency": False, "ratio": 0.7}})
+    write_runs(tmp_path, 2, target="u", sections={"evaluation": {"max_new_tokens": 64, "batch_size": 64, "latency": False}})
     assert "8 runs with 2 different compressed training sets" in forecast(tmp_path, capsys)
 
 
@@ -211,25 +220,30 @@ def test_unknown_experiments_and_too_few_training_sets_are_one_line_each(tmp_pat
         forecast_experiments(["exp"], outputs=tmp_path)
 
 
-@pytest.mark.slow
-def test_candidates_are_ranked_with_intervals_and_others_are_named_with_what_they_lack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two rounds are in the store, written for real: one round is the longer text, which the runs say is the more accurate."""
-    words = ["experiment=none", "teacher=reference", "compressor=tiny", "compressor.max_new_tokens=96", "tracking=none"]
-    words += ["task.num_train=6", "task.num_validation=2", "task.num_test=2"]
-    given = [*words, "compression.max_rounds=2", "compress_only=true", f"paths.outputs={tmp_path}"]
-    settings = check_command_line(given, multirun=False)[0]
-    run_experiment(settings)
-    capsys.readouterr()
-    like = {slot: own for slot, own in json.loads(json.dumps(asdict(settings))).items() if slot in ("trainer", "evaluation", "task", "tasks")}
-    write_runs(tmp_path, 10, sections=like, test=Lookup().candidate(settings).answers["stories"])
-    text = forecast(tmp_path, capsys, *words, "compression.max_rounds=1,2,3", "seed=0,1", "trainer.max_epochs=3,1")
-    assert "not comparable with the runs: trainer.max_epochs=1.0, not 3.0" in text
-    ranked = cells(tmp_path, "Compressed, not yet fine-tuned")
-    labels = [f"compression.max\\_rounds={each}, trainer.max\\_epochs=3.0" for each in (1, 2)]
-    assert list(ranked) == labels, "each once, whatever its seed"
-    assert [own[0] for own in ranked.values()] == ["1", "2"]
-    assert all(" to " in cell for own in ranked.values() for cell in own[1:3])
-    assert "rounds of its chains, at most, are not written yet" in text
-    assert "compression.max_rounds=3, trainer.max_epochs=3.0, seed=1" in text
-    assert "Fine-tune the first: cotexp run experiment=none teacher=reference" in text
-    assert not (tmp_path / "store" / "checkpoint").exists()
+def rewrite_chains(folder: Path, chains: Mapping[str, str]) -> None:
+    """Let the compressed chains of a run be these, by the ids of their rationales."""
+    lines = [{"rationale_id": rationale, "text": text} for rationale, text in chains.items()]
+    (folder / "compressed.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+
+
+def test_nearly_equal_training_sets_are_too_few_as_equal_ones_are(tmp_path: Path) -> None:
+    for number in range(3):
+        folder = write_run(tmp_path, f"r{number}", training_set="x", ratio=0.5 + 0.01 * number, perplexity=1.0, accuracy=0.5)
+        rewrite_chains(folder, {f"q{each}/0": f"x {each}" if each else f"after round {8 + number}" for each in range(10)})
+    with pytest.raises(SystemExit) as ended:
+        main(["forecast", "exp", "--outputs", str(tmp_path)])
+    assert str(ended.value).startswith(
+        "cotexp: forecast: 3 usable runs of exp with 3 compressed training sets that form one group, since sets that share nine tenths of the "
+        "smaller one's chains count as one; at least two groups are needed: vary the compression, such as cotexp run -m sweep="
+    )
+
+
+def test_five_compressors_that_share_a_training_set_are_too_few(tmp_path: Path) -> None:
+    for number in range(5):
+        for training_set in ("shared", f"set {number}"):
+            own = {"training_set": training_set, "compressor": f"compressor-{number}", "ratio": 0.5, "perplexity": 1.0, "accuracy": 0.5}
+            write_run(tmp_path, f"{training_set}-{number}", **own)
+    with pytest.raises(
+        ConfigError, match=r"^forecast: 10 usable runs of exp with 6 .* one group, .*, and so do compressors that made one of them; at"
+    ):
+        forecast_experiments(["exp"], outputs=tmp_path)

@@ -63,7 +63,7 @@ def test_the_change_per_feature_is_the_planted_one_and_a_constant_feature_has_no
         assert effect is not None
         assert effect.change == pytest.approx(slope * spread[name], abs=4 * effect.deviation)
         assert effect.deviation < 0.002
-    assert found["num_tokens_original"] is found["target_accuracy"] is None
+    assert found["num_tokens_original"] is found["correct_ratio"] is None
 
 
 def columns(features: list[list[float]]) -> dict[str, tuple[float, ...]]:
@@ -210,6 +210,7 @@ def test_features_are_read_from_a_runs_metrics() -> None:
     }
     assert list(features_of(metrics, 0.25).values()) == pytest.approx([0.4, 2.0, 82.5, 0.75, 0.9, 5.5, 0.25])
     assert list(features_of(metrics, 0.25)) == list(FEATURES)
+    assert FEATURES["correct_ratio"] == "share of correct chains as written", "a teacher may have written them"
     del metrics["compression/perplexity"]
     with pytest.raises(KeyError, match="compression/perplexity"):
         features_of(metrics, 0.25)
