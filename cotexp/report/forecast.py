@@ -197,8 +197,8 @@ def _footnotes(runs: Sequence[Observation], groups: Groups, validated: Sequence[
         yield f"Leave-one-target-out: {', '.join(targets)} are each forecast from the runs of the others."
     yield (
         "Errors over deviation: root mean square of errors in units of the predicted deviation; above 1 intervals are too narrow. Perplexity is "
-        "measured on the compressed chains under the target before fine-tuning, given the question. Correct chains as written are "
-        "those of the target, or of the teacher that wrote them; the compressor's training accuracy is the share of kept chains that still lead to their answer."
+        "measured on the compressed chains under the target before fine-tuning, given the question. Correct chains as written are the target's, "
+        "or those of the teacher that wrote them; the compressor's training accuracy is the share of kept chains that still lead to their answer."
     )
 
 
