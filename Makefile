@@ -107,6 +107,7 @@ bench: .venv/.smollm2 .venv/peers/.installed
 	$(BIN)/python benchmarks/store.py --rounds 1
 	$(BIN)/python benchmarks/reports.py --rounds 1
 	$(BIN)/python benchmarks/grading.py
+	$(BIN)/python benchmarks/devices.py
 	$(BIN)/python benchmarks/memory.py --peer .venv/peers/bin/python
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/generation.py
