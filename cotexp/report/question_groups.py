@@ -71,10 +71,10 @@ def of_arms(rows: Sequence[ArmRow], name: str) -> list[Table]:
     """The tables of arms, over the questions that all rows answered. The base model's answers make groups if all arms share them: for several models
     a question has no one difficulty.
     """
-    runs = [run for row in rows if row.arm for run in row.arm.runs]
+    measured = [row for row in rows if row.answers]
+    runs = [run for row in measured if row.arm for run in row.arm.runs]
     if not runs:
         return []
-    measured = [row for row in rows if row.answers]
     common = frozenset.intersection(*map(questions_of, measured))
     first = next((run for run in runs if run.base_answers), runs[0])
     several = len({run.base_keys for run in runs if run.base_answers}) > 1
