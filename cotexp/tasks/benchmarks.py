@@ -14,7 +14,7 @@ from pathlib import Path
 from cotexp.records import AnswerType, Question
 from cotexp.settings.base import ConfigError
 from cotexp.tasks.boxes import BARE_BOX, last_boxed
-from cotexp.tasks.closings import states, with_closing
+from cotexp.tasks.closings import with_closing
 from cotexp.tasks.options import LETTERS, shuffled_options
 from cotexp.tasks.rows import Row, read_rows
 from cotexp.tasks.splits import make_question
@@ -92,9 +92,7 @@ def _question(name: str, benchmark: Benchmark, row: Row, parsed: Parsed) -> Ques
     field = parsed.gold_field
     raw = parsed.solution if field == "solution" else row.value(field)
     gold = row.gold(field, benchmark.answer_type, parsed.options, raw=raw)
-    has_closing = states(parsed.solution, gold, benchmark.answer_type, parsed.options)
-    solution = parsed.solution if has_closing else with_closing(parsed.solution, gold, benchmark.answer_type)
-    references = [solution] if parsed.solution else []
+    references = [with_closing(parsed.solution, gold, benchmark.answer_type, parsed.options)] if parsed.solution else []
     return make_question(name, text=parsed.text, answer=gold, answer_type=benchmark.answer_type, options=parsed.options or {}, references=references)
 
 

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from cotexp.records import AnswerType
 
 
-def states(solution: str, gold: str, answer_type: AnswerType, options: Mapping[str, str] | None) -> bool:
-    """Whether the last line of a worked solution states its answer, as in a seventh of AQuA's."""
+def with_closing(solution: str, gold: str, answer_type: AnswerType, options: Mapping[str, str] | None = None) -> str:
+    """A worked solution and the sentence that states its answer, unless its last line does. LaTeX solutions already state it in a box."""
+    sentence = closing(gold, answer_type)
+    return f"{solution}\n{sentence}" if sentence and not _ends_in_answer(solution, gold, answer_type, options) else solution
+
+
+def _ends_in_answer(solution: str, gold: str, answer_type: AnswerType, options: Mapping[str, str] | None) -> bool:
+    """As a seventh of AQuA's solutions do."""
     from cotexp.tasks.answers import extract  # as in Row.gold
     from cotexp.tasks.grading import answers_equal
 
     last = solution.rsplit("\n", 1)[-1]
     return "answer" in last.casefold() and answers_equal(extract(last, answer_type, options).text, gold, answer_type)
-
-
-def with_closing(solution: str, gold: str, answer_type: AnswerType) -> str:
-    """A worked solution and the sentence that states its answer. LaTeX solutions already state it in a box."""
-    sentence = closing(gold, answer_type)
-    return f"{solution}\n{sentence}" if sentence else solution
 
 
 def closing(gold: str, answer_type: AnswerType) -> str:

@@ -115,7 +115,7 @@ def _question(task: CustomTask, golds: GoldReader, row: Row) -> Question:
     answer = golds.read(row)
     solution = row.optional_text(task.solution_field) if task.solution_field else ""
     if solution and not split_solution(solution, answer_type, options)[1]:
-        solution = with_closing(solution, answer, answer_type)
+        solution = with_closing(solution, answer, answer_type, options)
     return make_question(task.name, text=text, answer=answer, answer_type=answer_type, options=options, references=[solution] if solution else [])
 
 
