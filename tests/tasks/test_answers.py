@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import time
 from fractions import Fraction
 
 import pytest
 from answer_positions import ANSWER_POSITIONS
+from growth import is_linear, repeated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -505,35 +505,27 @@ BEFORE = [
 ]
 
 
-def slowest(text: str) -> float:
-    """The most seconds of processor time that any pure step takes on a text."""
-    worst = 0.0
+def read_in_every_way(text: str) -> None:
     for answer_type in TYPES:
-        started = time.process_time()
         extract_lenient(text, answer_type, OPTIONS)
         split_solution(text, answer_type, OPTIONS)
-        worst = max(worst, time.process_time() - started)
-    started = time.process_time()
     number_of(text)
-    return max(worst, time.process_time() - started)
 
 
 LONG = 6_000
 """Characters: read in steps of their number alone a text takes hundredths of a second, in steps of its square five seconds and more."""
-MOST_SECONDS = 2
-"""Of processor time, far from both on any machine."""
 
 
 @pytest.mark.parametrize("unit", [" ", "A ", "9", "1,", "answer is ", "\\boxed{", "{", ". ", "(", "\\frac{1}", "\\text{", "\n"])
-def test_a_hostile_text_stays_fast(unit: str) -> None:
-    assert slowest("the answer is 5" + unit * (LONG // len(unit))) < MOST_SECONDS
+def test_the_time_of_a_hostile_text_grows_with_its_length(unit: str) -> None:
+    assert is_linear(read_in_every_way, repeated(unit, "the answer is 5"), LONG)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS)
 def test_no_repeated_piece_makes_extraction_slow(unit: str) -> None:
     for before, after in itertools.product(BEFORE, ["", "}x"]):
-        assert slowest(before + unit * (LONG // len(unit)) + after) < MOST_SECONDS, (before, after)
+        assert is_linear(read_in_every_way, repeated(unit, before, after), LONG), (before, after)
 
 
 # --- solutions -----------------------------------------------------------------------------------------------------------

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from growth import is_linear, repeated
 
 from cotexp.tasks.answers import extract, number_of
 
@@ -158,7 +157,8 @@ def test_more_families_thinking_holds_no_answer(thought: str) -> None:
     "piece", ["wait ", "\n", "~~", "~~x", "\\boxed{1} ", "one hundred ", "one-", ", no ", "(A)(", "yes but no ", "<think", "&lt;", "a "]
 )
 def test_long_texts_of_one_piece_are_read_in_linear_time(piece: str) -> None:
-    for answer_type in ("decimal", "choice", "boolean"):
-        begun = time.process_time()
-        extract("The answer is 18. " + piece * 20_000, answer_type, OPTIONS)
-        assert time.process_time() - begun < 60
+    def read(text: str) -> None:
+        for answer_type in ("decimal", "choice", "boolean"):
+            extract(text, answer_type, OPTIONS)
+
+    assert is_linear(read, repeated(piece, "The answer is 18. "), 100_000)

@@ -300,7 +300,7 @@ from finished_runs import KEY, settings_in, write_run
 from pathlib import Path
 from cotexp import signals, tracking
 outputs = Path(sys.argv[1])
-settings = settings_in(outputs, "tracking=mlflow", "tracking.finish_seconds=3")
+settings = settings_in(outputs, "tracking=mlflow", "tracking.finish_seconds=10")
 folder = write_run(outputs, settings)
 with tracking.tracker(settings, KEY) as tracker:
     began = time.monotonic()
@@ -328,8 +328,7 @@ def test_a_server_that_is_away_holds_nothing_up_and_the_same_command_publishes_l
         )
     assert done.returncode == 0, done.stderr
     held_up, ended = json.loads(done.stdout.splitlines()[-1])
-    assert held_up < 1.0
-    assert ended < 3 + tracking.MARGIN_SECONDS + 1
+    assert held_up < ended / 2, "a thousand steps are handed over without a wait; the end alone takes seconds"
     assert "the same command run again publishes what MLflow lacks" in done.stderr
     assert SECRET not in done.stderr + done.stdout
     assert not list(tmp_path.rglob("published*.json")), "the next command tries again"
