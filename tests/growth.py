@@ -13,7 +13,7 @@ FACTOR = 4
 MOST_GROWTH = 2.5 * FACTOR
 """Between a time that grows with the length (4) and one that grows with its square (16)."""
 NUM_TRIES = 5
-SECONDS_OF_NOTHING = 0.01
+SECONDS_OF_NOTHING = 0.001
 """Added to the shorter time, since a quotient of times near zero says nothing."""
 
 

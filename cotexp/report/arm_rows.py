@@ -243,7 +243,7 @@ def _best(rows: Sequence[ArmRow], loss: Callable[[ArmRow], float], alike: Callab
     """The best of each set of questions: numbers of other questions are no better or worse."""
     of_questions: dict[frozenset[str], list[ArmRow]] = {}
     for row in rows:
-        of_questions.setdefault(questions_of(row), []).append(row)
+        of_questions.setdefault(asked_of(row.answers), []).append(row)
     found = set[str]()
     for members in of_questions.values():
         first = min(members, key=loss)
@@ -252,6 +252,6 @@ def _best(rows: Sequence[ArmRow], loss: Callable[[ArmRow], float], alike: Callab
     return found
 
 
-def questions_of(row: ArmRow) -> frozenset[str]:
-    """The questions that the row answered, each once."""
-    return frozenset(answer.question_id for answers in row.answers.values() for answer in answers)
+def asked_of(answers: BySeed) -> frozenset[str]:
+    """The questions that these are answers to, each once."""
+    return frozenset(answer.question_id for of_seed in answers.values() for answer in of_seed)

@@ -108,9 +108,10 @@ def _by_number(label: str) -> list[tuple[bool, float, str]]:
     return [(False, float(word), "") if word.replace(".", "", 1).isdigit() else (True, 0.0, word) for word in words]
 
 
-def usual_baseline(arms: Sequence[Arm]) -> Arm:
-    """The first arm that selects at random among all rationales, or else the first."""
-    return next((arm for arm in arms if _is_random(arm.runs[0].settings.get("selection") or {})), arms[0])
+def usual_baselines(arms: Sequence[Arm]) -> list[str]:
+    """The labels of the arms that select at random among all rationales; of the first arm if there are none, or no others."""
+    at_random = [arm.label for arm in arms if _is_random(arm.runs[0].settings.get("selection") or {})]
+    return at_random if 0 < len(at_random) < len(arms) else [arms[0].label]
 
 
 def label_of(known: Sequence[str], selector: str, place: str) -> str:

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from cotexp.report.arm_rows import NO_BASELINE, OWN_BASE, ArmRow, ComparedArms, questions_of
-from cotexp.report.arms import Arm, fitting, label_of, usual_baseline
+from cotexp.report.arm_rows import NO_BASELINE, OWN_BASE, ArmRow, ComparedArms, asked_of
+from cotexp.report.arms import Arm, fitting, label_of, usual_baselines
 from cotexp.report.declared import DeclaredTable
 from cotexp.report.expected_runs import ExpectedArms, renamed
 from cotexp.report.finished_runs import listed
@@ -57,17 +57,16 @@ def _labels(plan: ExpectedArms) -> list[str]:
 def comparisons(plan: ExpectedArms, chosen: str | None, names: Mapping[str, str]) -> Comparisons:
     """The finished arms, each with the baseline whose settings equal its own, as far as these settings tell the fitting baselines apart.
 
-    The baseline is `chosen`, or the one that the runs declare, or the usual one. `names` are the short names of settings in the labels.
+    The baseline is `chosen`, or what the runs declare, or the usual one. `names` are the short names of settings in the labels.
     """
     arms = [arm.arm for arm in plan.arms if arm.arm]
     selector = chosen or _varying_parts(plan.baseline, plan, arms, names)
     if selector == OWN_BASE or not arms:
         return Comparisons([ComparedArms(arms, None)])
-    matching = fitting(_labels(plan), selector)
-    if len(matching) < 2:
+    matching = fitting(_labels(plan), selector) or usual_baselines(arms)
+    if len(matching) == 1:
         found = next((arm for arm in arms if arm.label in matching), None)
-        missing = f"no finished run of the baseline, {matching[0]}" if matching else usual_baseline(arms)
-        return Comparisons([ComparedArms(arms, found or missing)])
+        return Comparisons([ComparedArms(arms, found or f"no finished run of the baseline, {matching[0]}")])
     apart = _telling_apart(matching, names)
     groups: dict[tuple[str | None, ...], list[Arm]] = {}
     for arm in arms:
@@ -115,7 +114,7 @@ def notes(apart: Sequence[str], rows: Sequence[ArmRow]) -> Iterator[str]:
         without = [row.label for row in rows if row.arm and row.uncompared == NO_BASELINE]
         alone = f" Compared with none, as no finished baseline has theirs: {listed(without, '; ')}." if without else ""
         yield f"Several baselines: each arm is compared with the one that has the same {listed(apart)} as the arm.{alone}"
-    of_rows = [questions_of(row) for row in rows if row.answers]
+    of_rows = [asked_of(row.answers) for row in rows if row.answers]
     if len(set(of_rows)) > 1:
         grouped = "" if frozenset.intersection(*of_rows) else " No question was answered by all of them, so none is grouped by difficulty."
         yield f"Not all arms answered the same questions. Bold marks the best of each set of questions.{grouped}"

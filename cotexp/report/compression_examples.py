@@ -15,6 +15,9 @@ from cotexp.report.markdown import block, escaped
 from cotexp.report.stored import stage_rows
 from cotexp.store.stored_files import Row, compressed_of, stages_of
 
+ENDINGS = {"limit": "ended by round limit", "min_tokens": "ended by token minimum", "failed": "a round failed", **CUT_REASONS}
+"""Stop reason -> its text, if that is not "ended by" and the reason."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedChain:
@@ -43,6 +46,13 @@ class CompressedChain:
     @property
     def is_cut(self) -> bool:
         return self.stop_reason in CUT_REASONS
+
+    @property
+    def ending(self) -> str:
+        """How its compression ended, in a few words."""
+        if len(self.texts) == 1:
+            return "kept as written"
+        return ENDINGS.get(self.stop_reason) or f"ended by {self.stop_reason.replace('_', ' ')}"
 
 
 def pick(folder: Path, count: int = 10) -> list[CompressedChain]:
@@ -122,7 +132,8 @@ def markdown(chains: list[CompressedChain]) -> str:
             lines += [f"## {escaped(chain.question_id)}: {chain.num_tokens[1]} of {chain.num_tokens[0]} tokens", ""]
             lines += [line for text in chain.texts for line in (*block(text), "")]
             continue
-        lines += [f"## {escaped(chain.question_id)}: ended by {chain.stop_reason.replace('_', ' ')}, round {chain.kept_round} kept", ""]
+        kept = f", round {chain.kept_round} kept" if len(chain.texts) > 1 else ""
+        lines += [f"## {escaped(chain.question_id)}: {chain.ending}{kept}", ""]
         for number, (text, tokens) in enumerate(zip(chain.texts, chain.num_tokens, strict=True)):
             mark = " (kept)" if number == chain.kept_round else " (rejected)" if number > chain.kept_round else ""
             lines += [f"Round {number}, {tokens} tokens{mark}:", "", *block(text), ""]

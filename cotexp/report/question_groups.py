@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cotexp.methods.crossed import BySeed, accuracy_interval
 from cotexp.methods.statistics import Interval, accuracy_metrics, counted_once, mean, shares_correct
 from cotexp.records import Prediction
-from cotexp.report.arm_rows import ArmRow, questions_of
+from cotexp.report.arm_rows import ArmRow, asked_of
 from cotexp.report.document import Cell, Column, Row, Table
 from cotexp.report.stored import unless_broken
 from cotexp.report.style import LINES, Drawing, inches, legend_below, panels
@@ -75,7 +75,7 @@ def of_arms(rows: Sequence[ArmRow], name: str) -> list[Table]:
     runs = [run for row in measured if row.arm for run in row.arm.runs]
     if not runs:
         return []
-    common = frozenset.intersection(*map(questions_of, measured))
+    common = frozenset.intersection(*(asked_of(row.answers) for row in measured))
     first = next((run for run in runs if run.base_answers), runs[0])
     several = len({run.base_keys for run in runs if run.base_answers}) > 1
     asked, base = ([each for each in counted_once(answers) if each.question_id in common] for answers in (first.answers, first.base_answers))
@@ -92,8 +92,19 @@ def _left_out(rows: Sequence[ArmRow], num_common: int) -> list[str]:
     return [f"Only the {num_common:,} questions that all rows answered are grouped. Left out: {counts}."]
 
 
+def _unknown(kind: str, asked: frozenset[str], groups: Sequence[Group]) -> Iterator[str]:
+    """A note if this is not known of some questions, such as the steps of a solution that the benchmark does not give."""
+    if num_unknown := len(asked.difference(*(group.questions for group in groups))):
+        yield f"Not known of {num_unknown:,} of {len(asked):,} questions: {KINDS[kind]}."
+
+
 def _by_correctness(shares: Mapping[str, float]) -> dict[str, list[str]]:
-    found = {"right": [each for each in shares if shares[each] > 0.5], "wrong": [each for each in shares if shares[each] <= 0.5]}
+    """Right or wrong in most of the samples, or in half of them."""
+    found = {
+        "right": [each for each, share in shares.items() if share > 0.5],
+        "half right": [each for each, share in shares.items() if share == 0.5],
+        "wrong": [each for each, share in shares.items() if share < 0.5],
+    }
     return {label: ids for label, ids in found.items() if ids}
 
 
@@ -125,13 +136,23 @@ def _cell(measured: Measured, group: Group) -> Cell:
 def tables(rows: Sequence[Measured], groups: Sequence[Group], name: str = "", row_title: str = "arm", notes: Sequence[str] = ()) -> list[Table]:
     """Accuracy of each row in each group of questions, a table for each kind of difficulty."""
     found = []
+    asked = frozenset.intersection(*(asked_of(row.answers) for row in rows)) if rows else frozenset()
     for kind, title in KINDS.items():
         own = [group for group in groups if group.kind == kind]
         if own:
             columns = tuple(Column(name=f"{kind}:{group.label}", title=f"{group.label} (n = {len(group.questions):,})") for group in own)
             lines = tuple(Row(label=row.label, kind="entry", cells=tuple(_cell(row, group) for group in own)) for row in rows)
             heading = f"Accuracy in %, by {title}"
-            found.append(Table(name=f"{name}{kind}", title=heading, columns=columns, rows=lines, notes=(NOTE, *notes), row_title=row_title))
+            found.append(
+                Table(
+                    name=f"{name}{kind}",
+                    title=heading,
+                    columns=columns,
+                    rows=lines,
+                    notes=(NOTE, *notes, *_unknown(kind, asked, own)),
+                    row_title=row_title,
+                )
+            )
     return found
 
 

@@ -125,7 +125,9 @@ def drawings(sets: Sequence[CompressedSet]) -> Iterator[Drawing]:
 
 
 def of_shared(sets: Sequence[CompressedSet]) -> str:
-    """A sentence about sets that share rounds, if some do."""
+    """A sentence about sets that share rounds, if some do, or about the arm of the only one."""
+    if len(sets) == 1:
+        return f" The only arm with rounds: {sets[0].label}." if sets[0].label else ""
     shown = longest(sets)
     if len(shown) == len({each.content for each in sets}):
         return ""

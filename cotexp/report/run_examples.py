@@ -11,16 +11,13 @@ from cotexp.methods.statistics import perplexity
 from cotexp.records import Prediction, Rationale, Score
 from cotexp.report import compression_examples
 from cotexp.report.compression_examples import CompressedChain
-from cotexp.report.compression_texts import CUT_REASONS, mode_labels
+from cotexp.report.compression_texts import mode_labels
 from cotexp.report.stored import stage_rows
 from cotexp.stages.grades import predictions_of_run
 from cotexp.stages.scores import row_id
 from cotexp.store.stored_files import Row, compressed_of, selection_of, settings_of, stages_of
 
 ExampleKind = Literal["chains", "rationales", "answers"]
-
-ENDINGS = {"limit": "ended by round limit", "min_tokens": "ended by token minimum", "failed": "a round failed", **CUT_REASONS}
-"""Stop reason -> its text, if that is not "ended by" and the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +86,7 @@ def _chain(shown: CompressedChain) -> Example:
         id=shown.id,
         question_id=shown.question_id,
         task=shown.task,
-        outcome=ENDINGS.get(shown.stop_reason) or f"ended by {shown.stop_reason.replace('_', ' ')}",
+        outcome=shown.ending,
         columns=[_round(shown, number) for number in range(len(shown.texts))],
     )
 

@@ -24,7 +24,7 @@ from cotexp.tasks.prompts import shown_options
 from cotexp.tasks.splits import normal_form, normal_text, repeated
 
 NAME = "grades"
-VERSION = 2
+VERSION = 3
 READS = ("rationales", "predictions")
 TIMED_AS = "grading"
 IS_ARTIFACT = False

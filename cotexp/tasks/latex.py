@@ -140,13 +140,26 @@ _LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")
 """The rest of a space command after a formula."""
 
 
+def _end_of_formula(latex: str) -> int:
+    """Where the full stops, commas and spaces at its end begin, space commands among them."""
+    end = len(latex)
+    while end:
+        if latex[max(end - 2, 0) : end] in ("\\,", "\\;", "\\ "):
+            end -= 2
+        elif latex[end - 1] in ".;," or latex[end - 1].isspace():
+            end -= 1
+        else:
+            break
+    return end
+
+
 def stripped(latex: str) -> str:
     """A formula without the marks around it: dollars, `\\( \\)`, `\\[ \\]`, a final full stop."""
     latex = _LONE_BACKSLASH.sub("", latex.strip())
     before = ""
     while latex != before:
         before = latex
-        latex = latex.rstrip(".;, \n") if not latex.endswith(("\\,", "\\;", "\\ ")) else latex[:-2].rstrip()
+        latex = latex[: _end_of_formula(latex)]
         for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")):
             inside = latex[len(opening) : len(latex) - len(closing)]
             if latex.startswith(opening) and latex.endswith(closing) and len(latex) > len(opening) + len(closing) and opening not in inside:

@@ -15,7 +15,7 @@ from run_folders import MORSD, RANDOM, write_run
 from cotexp.commands.cli import main
 from cotexp.commands.report import formats_of, report_experiments
 from cotexp.report.arm_figure import side_by_side
-from cotexp.report.arms import arms_of, labels, usual_baseline
+from cotexp.report.arms import arms_of, labels, usual_baselines
 from cotexp.report.build import ReportOptions
 from cotexp.report.finished_runs import Run, find_runs, identity_of
 from cotexp.report.side_labels import apart
@@ -372,7 +372,7 @@ def test_the_first_arm_is_the_baseline_where_none_is_random_over_all(tmp_path: P
     write_run(tmp_path, "a", "10", selection=MORSD)
     write_run(tmp_path, "b", "10", selection={**RANDOM, "name": "random_correct", "accuracy": True})
     arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
-    assert usual_baseline(arms).label == "selection=morsd"
+    assert usual_baselines(arms) == ["selection=morsd"]
 
 
 @pytest.mark.slow

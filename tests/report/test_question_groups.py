@@ -44,6 +44,20 @@ def test_lengths_that_several_samples_make_fractions_are_whole_tokens() -> None:
     assert found == {"10": ["q1", "q2", "q3", "q4"], "11": ["q5"]}
 
 
+def test_questions_that_the_base_model_gets_right_in_half_of_its_samples_are_a_group_of_their_own() -> None:
+    base = [
+        prediction(name, correct=correct) for name, marks in {"a": (True, True), "b": (True, False), "c": (False, False)}.items() for correct in marks
+    ]
+    found = {group.label: sorted(group.questions) for group in groups_of({}, base) if group.kind == "base"}
+    assert found == {"right": ["a"], "half right": ["b"], "wrong": ["c"]}
+
+
+def test_a_table_counts_the_questions_whose_difficulty_is_not_known() -> None:
+    answers = [prediction(name, correct=True) for name in "abcd"]
+    (table,) = tables([Measured("arm", {0: answers})], groups_of({"a": 1, "b": 2, "c": 2}, []))
+    assert table.notes[1:] == ("Not known of 1 of 4 questions: steps of the worked solution.",)
+
+
 def test_what_does_not_distinguish_questions_is_no_group() -> None:
     assert groups_of({"q0": 2, "q1": 2}, []) == []
     assert [group.kind for group in groups_of({}, [prediction("a", correct=True), prediction("b")])] == ["base", "base"]

@@ -90,6 +90,7 @@ def test_chains_without_rounds_count_as_they_were_written(tmp_path: Path) -> Non
     assert found.stops == [(2, "rebound"), (0, "answer_lost"), (0, "answer_lost")]
     tokens, stops = rounds.drawings([found])
     assert "2 of 3 chains have no rounds and count as they were written." in tokens.description
+    assert "The only arm with rounds: compression=tale." in next(rounds.drawings([replace(found, label="compression=tale")])).description
     figure = drawn(stops)
     assert [bar.get_height() for bar in figure.axes[0].patches] == [0, 0, 1, 2, 0, 0], "rebound, then answer lost, in rounds 0, 1, 2"
 

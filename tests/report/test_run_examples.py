@@ -51,9 +51,11 @@ def test_a_chain_without_rounds_shows_only_what_was_written(tmp_path: Path) -> N
     row |= {"nll": 5.0, "round_nll": [5.0], "num_answer_tokens": 2, "round_answer_nll": [1.0], "answer_nll": 1.0, "answer_nll_alone": 3.0}
     (folder / "compressed.jsonl").write_text(json.dumps(row) + "\n")
     (chain,) = sources(folder)["chains"].make(["a/0"])
-    assert [(each.title, each.kept) for each in chain.columns] == [("original", True)]
+    assert (chain.outcome, [(each.title, each.kept) for each in chain.columns]) == ("kept as written", [("original", True)])
     assert "perplexity 2.72" in chain.columns[0].facts
-    assert "Round 1" not in compression_examples.markdown(compression_examples.pick(folder))
+    text = compression_examples.markdown(compression_examples.pick(folder))
+    assert "## a: kept as written\n" in text
+    assert "Round 1" not in text
     assert [each[1:3] for each in tables.rounds(folder)] == [[0, 5]]
 
 

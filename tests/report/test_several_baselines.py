@@ -59,6 +59,16 @@ def test_each_arm_is_compared_with_the_declared_baseline_of_its_own_settings(tmp
     assert "Several baselines: each arm is compared with the one that has the same selection.k as the arm." in table.notes
 
 
+def test_of_several_random_arms_each_arm_is_compared_with_that_of_its_own_settings(tmp_path: Path) -> None:
+    """No baseline is declared. Against random of k=1, MoRSD of k=3 would have won questions; it has lost six."""
+    for k in (1, 3):
+        write(tmp_path, f"random{k}", 15 + 5 * k, selection={**RANDOM, "k": k})
+        write(tmp_path, f"morsd{k}", 9 + 5 * k, selection={**MORSD, "k": k})
+    assert column(table_of(tmp_path), "difference") == {f"selection=random, selection.k={k}": "baseline" for k in (1, 3)} | {
+        f"selection=morsd, selection.k={k}": pytest.approx(-15) for k in (1, 3)
+    }
+
+
 def test_an_option_as_baseline_is_told_apart_by_its_other_settings(tmp_path: Path) -> None:
     """Only one arm of the other option varies no k, so its label does not name it."""
     for k, right in ((1, 10), (3, 20)):

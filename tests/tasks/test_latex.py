@@ -9,7 +9,7 @@ from cotexp.tasks.unit_words import Unsure
 
 
 def test_the_marks_around_a_formula_are_no_part_of_it() -> None:
-    for dressed in ("$5$", "$$5$$", "\\(5\\)", "\\[ 5 \\]", " 5. ", "$\\(5\\)$", "**5**"):
+    for dressed in ("$5$", "$$5$$", "\\(5\\)", "\\[ 5 \\]", " 5. ", "$\\(5\\)$", "**5**", "5\\,.", "$5\\;\\,.$ "):
         assert stripped(dressed) == "5"
     assert stripped("$3$ or $5$") == "$3$ or $5$"
 
