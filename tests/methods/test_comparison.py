@@ -41,7 +41,7 @@ def test_mcnemar_without_discordant_pairs_is_certain_of_nothing() -> None:
 
 
 @given(LABELS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_mcnemar_is_that_of_statsmodels(labels: list[tuple[bool, bool]]) -> None:
     from statsmodels.stats.contingency_tables import mcnemar as reference
 
@@ -137,7 +137,7 @@ def test_a_paired_interval_is_near_the_normal_one_for_many_questions() -> None:
 @example([(True, True)])
 @example([(False, True)] * 3)
 @example([(0.25, 0.5), (0.5, 0.25)])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_swapping_the_runs_negates_the_difference_and_mirrors_the_interval(pairs: list[tuple[float, float]]) -> None:
     first, second = ([float(each) for each in side] for side in zip(*pairs, strict=True))
     found, swapped = paired_difference(first, second), paired_difference(second, first)
@@ -244,7 +244,7 @@ def test_holm_multiplies_the_smallest_p_by_their_number_and_never_falls() -> Non
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
     from statsmodels.stats.multitest import multipletests
 

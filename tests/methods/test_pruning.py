@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cotexp.methods.pruning import Unit, draw_ratio, importances_of_words, keep, units
@@ -81,7 +81,6 @@ TEXTS = st.lists(st.sampled_from(["Ann", " has", " 12", "8", "\n", "  ", ".", " 
 )
 
 
-@settings(deadline=None)
 @given(text=TEXTS, ratio=st.floats(0.05, 0.95), data=st.data())
 def test_any_chain_keeps_every_number_whole_and_has_the_length_asked_for(tokenizer: Any, text: str, ratio: float, data: st.DataObject) -> None:
     text = text.strip()

@@ -44,7 +44,7 @@ def test_wilsons_interval_solves_its_quadratic(successes: int, total: int) -> No
 
 
 @given(successes=st.integers(0, 60), more=st.integers(1, 60), confidence=st.sampled_from([0.8, 0.95, 0.99]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_wilsons_interval_is_that_of_statsmodels_and_holds_the_proportion(successes: int, more: int, confidence: float) -> None:
     from statsmodels.stats.proportion import proportion_confint
 
@@ -138,7 +138,7 @@ def test_an_accuracy_of_nothing_is_refused() -> None:
 @given(SHARES)
 @example([0.0])
 @example([1 / 3] * 7)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_bootstrap_interval_holds_its_mean_and_is_the_same_each_time_in_any_order(shares: list[float]) -> None:
     interval = share_interval(shares)
     assert -1e-12 <= interval.low <= mean(shares) + 1e-12

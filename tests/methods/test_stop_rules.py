@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kept import keep
 from sample_records import rationale, rewrite
@@ -165,7 +165,6 @@ def slow_rebound(original: int, lengths: Sequence[int], failed: Sequence[bool], 
 ROUNDS = st.lists(st.tuples(st.integers(1, 12), st.sampled_from([False] * 9 + [True])), max_size=8)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), ROUNDS, st.integers(1, 8))
 def test_the_rebound_rule_agrees_with_a_slow_walk(original: int, drawn: list[tuple[int, bool]], max_rounds: int) -> None:
     rounds = [rewrite(n, length, outcome="empty" if failed else "ok") for n, (length, failed) in enumerate(drawn, 1)]
@@ -185,7 +184,6 @@ RULES = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=8), RULES, st.booleans())
 def test_a_decision_never_changes_when_later_rounds_appear(
     original: int, drawn: list[tuple[int, bool]], rule: Macc | SingleRound, deterministic: bool

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cotexp.models import loading
@@ -128,7 +128,6 @@ def test_completion_and_end_are_supervised_and_nothing_else(encoder: Encoder, co
     assert supervised == [*encoder.text_ids(completion), encoder.eos_id]
 
 
-@settings(deadline=None)
 @given(text=st.one_of(st.text(), st.lists(st.sampled_from([*HOSTILE, " ", "\n", "12", " apples", "é", "  "])).map("".join)))
 def test_any_text_comes_back_from_its_ids(encoder: Encoder, text: str) -> None:
     assert encoder.decode(encoder.text_ids(text)) == text
@@ -172,7 +171,6 @@ def test_a_turn_that_ends_otherwise_holds_both_ends_of_the_ratio(tokenizer: Any)
     assert other.decode(asked) == f"<|user|>{QUESTION}<|end|>0.7<|end|><|assistant|>"
 
 
-@settings(deadline=None)
 @given(text=st.one_of(st.text(), st.lists(st.sampled_from([*HOSTILE, " ", "\n", "128", " apples", "é", "日本"])).map("".join)))
 def test_spans_say_which_characters_a_token_stands_for(encoder: Encoder, text: str) -> None:
     spans, ids = encoder.spans(text), encoder.text_ids(text)

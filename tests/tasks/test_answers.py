@@ -271,14 +271,12 @@ def test_a_text_without_exactly_one_number_is_no_number(text: str) -> None:
     assert number_of(text) is None
 
 
-@settings(deadline=None)
 @given(st.decimals(min_value=0, max_value=10**12, places=2), st.sampled_from(["{:,}", "${:,}", "{:,} dollars", "\\text{{{:,} eggs}}", "{:,}."]))
 def test_grouped_digits_are_read_as_they_were_written(value: object, dress: str) -> None:
     assert number_of(dress.format(value)) == Fraction(str(value))
     assert number_of(dress.format(value).replace(",", "{,}")) == Fraction(str(value))
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="0123456789.,-/$ x{}\\frac%^", max_size=30))
 def test_what_is_read_as_a_number_reads_itself_again(text: str) -> None:
     plain = one_number(text)
@@ -389,7 +387,6 @@ def test_nested_braces_are_balanced() -> None:
     assert last_boxed("no box } {") is None
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="{}\\bx1", max_size=60))
 def test_a_closed_box_is_what_a_slow_search_finds(text: str) -> None:
     """Independent: try every start from the right, and count braces."""
@@ -427,7 +424,7 @@ ANYTHING = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(ANYTHING, st.sampled_from(TYPES), st.sampled_from([{}, OPTIONS, {"A": "", "B": ""}, {"1": "x", "2": "y"}, {"I": "dog"}]))
 def test_no_text_breaks_extraction(text: str, answer_type: AnswerType, options: dict[str, str]) -> None:
     found = extract(text, answer_type, options)
@@ -534,7 +531,6 @@ CHAINS = st.lists(st.sampled_from(["3 + 4 = 7.", "Then add 1.5: 2 + 1.5 = 3.5.",
 CLOSINGS = st.sampled_from(["The answer is \\boxed{18}.", "The answer is 18.", "#### 18", "So \\boxed{18} eggs", "Thus the answer is 18.50 dollars."])
 
 
-@settings(deadline=None)
 @given(CHAINS, st.sampled_from([" ", "\n", "\n\n"]), CLOSINGS)
 def test_the_closing_sentence_is_the_one_that_states_the_answer(sentences: list[str], separator: str, statement: str) -> None:
     chain = " ".join(sentences)

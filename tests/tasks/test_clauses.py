@@ -483,14 +483,14 @@ WHOLE = st.integers(0, 10**6)
 FRACTIONS = st.tuples(st.integers(1, 99), st.integers(2, 100)).filter(lambda pair: pair[0] < pair[1])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(WHOLE, FRACTIONS, st.sampled_from(["{} {}/{}", "{} and {}/{}", "{}\\frac{{{}}}{{{}}}", "{} \\tfrac{{{}}}{{{}}}"]))
 def test_a_mixed_number_is_its_sum(whole: int, part: tuple[int, int], form: str) -> None:
     text = form.format(whole, *part)
     assert one_reading(text).value == stated_reading(text).value == whole + Fraction(*part)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     WHOLE, st.sampled_from([("k", 10**3), (" thousand", 10**3), (" million", 10**6), ("万", 10**4), (" dozen", 12), (" hundred", 100), ("bn", 10**9)])
 )
@@ -509,14 +509,14 @@ COMPOUNDS = [
 ]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 999), st.integers(1, 11), st.sampled_from(COMPOUNDS), st.sampled_from([" and ", " ", ", "]))
 def test_a_compound_is_counted_in_its_first_unit(first: int, second: int, units: tuple[str, str, int], joint: str) -> None:
     text = f"{first} {units[0]}{joint}{second} {units[1]}"
     assert stated_reading(text).value == one_reading(text).value == first + Fraction(second, units[2])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(WHOLE, WHOLE, st.sampled_from(["to", "or", "and", "-", "–", ", ", "±", "plus", "times", "out of", "more than", "/7/", ":"]))
 def test_two_numbers_are_no_answer(first: int, second: int, between: str) -> None:
     for text in (f"{first} {between} {second}", f"{first} {between} {second} eggs"):
@@ -524,7 +524,7 @@ def test_two_numbers_are_no_answer(first: int, second: int, between: str) -> Non
             assert found.value is None or (first == second and between in ("or", "and", ", ")), text
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     WHOLE,
     st.sampled_from(
@@ -537,7 +537,7 @@ def test_a_bound_or_a_denial_is_no_answer(number: int, before: str) -> None:
     assert one_reading(f"\\text{{{before}}} {number}").value is None
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     WHOLE, WHOLE, st.sampled_from([("+", int.__add__), ("plus", int.__add__), ("×", int.__mul__), ("times", int.__mul__), ("\\cdot", int.__mul__)])
 )
@@ -550,7 +550,7 @@ def test_a_chain_of_equations_gives_its_last_side_if_it_is_true(first: int, seco
     assert stated_reading(f"{first} {sign} {second}").value is None
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.text(alphabet="0123456789 .,-+/=<>()$%!abkxandortm\\{}^√½²×:;", max_size=40))
 def test_any_piece_is_read_alike_twice_and_its_plain_form_reads_itself(text: str) -> None:
     found = one_reading(text)

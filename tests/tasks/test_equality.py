@@ -408,14 +408,14 @@ def test_the_kind_of_a_formula_is_that_of_its_value() -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.text(alphabet="\\{}[]()^_$,.~ 0123abx%=<|!+-*/√½", max_size=40) | st.text(max_size=30))
 def test_any_text_equals_itself_and_is_compared_without_an_error(latex: str) -> None:
     assert plainly_equal(latex, latex)
     assert plainly_equal(latex, "17") in (True, False)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.fractions(max_denominator=10**6), st.fractions(max_denominator=10**6))
 def test_fractions_are_equal_exactly_when_their_values_are(one: Fraction, other: Fraction) -> None:
     def spelled(value: Fraction, factor: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cotexp.records import AnswerType
@@ -175,13 +175,11 @@ def test_the_frozen_order_favours_no_place() -> None:
     assert all(140 < each < 260 for each in counts.values()), counts
 
 
-@settings(deadline=None)
 @given(st.fractions(max_denominator=10**6))
 def test_plain_digits_have_the_value_they_were_made_of(value: Fraction) -> None:
     assert number_of(plain_digits(value)) == value
 
 
-@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda inner: st.lists(inner, max_size=3)))
 def test_any_raw_form_is_read_or_refused_with_a_rule(raw: Any) -> None:
     for answer_type in ("integer", "decimal", "latex", "choice", "boolean"):

@@ -79,14 +79,12 @@ def test_thousands_are_equal_however_grouped() -> None:
         assert answers_equal(ours, theirs, "latex")
 
 
-@settings(deadline=None)
 @given(st.integers(-(10**12), 10**12), st.integers(-(10**12), 10**12))
 def test_integers_are_equal_only_to_themselves(ours: int, theirs: int) -> None:
     assert numbers_equal(str(ours), str(theirs)) == (ours == theirs)
     assert numbers_equal(f"{theirs:,}", str(theirs))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10**9).filter(lambda n: n % 1000), st.integers(-2000, 2000))
 def test_decimals_are_equal_within_a_millionth_of_the_gold_answer(thousandths: int, parts: int) -> None:
     gold, difference = Fraction(thousandths, 1000), Fraction(parts, 10**9) * 1000
@@ -227,7 +225,7 @@ def test_a_correct_formula_keeps_its_label_in_any_dress_at_any_place(judge: Judg
     assert [text for text, grade in zip(texts, grades, strict=True) if grade.strict] == []
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.one_of(st.text(max_size=60), st.text(alphabet="\\{}[]()^_$,.~ 012ab%", max_size=40), st.text(alphabet=st.characters(), max_size=20)))
 def test_any_formula_is_normalised_to_something_stable(latex: str) -> None:
     once = normalised(latex)
@@ -353,7 +351,7 @@ ANYTHING = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(ANYTHING, st.sampled_from(TYPES), st.sampled_from(["18", "1000", "B", "yes", "\\frac12", "no", "A"]), st.sampled_from(["stop", "length"]))
 def test_strict_implies_lenient_and_grading_twice_gives_the_same(text: str, answer_type: AnswerType, gold: str, reason: str) -> None:
     texts = [answered(text, gold, answer_type, finish_reason=reason)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from answer_positions import ANSWER_POSITIONS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cotexp.tasks.answers import extract, extract_lenient
@@ -177,7 +177,6 @@ def test_a_statement_of_several_letters_is_told_from_none() -> None:
     assert stated_letter("unclear", OPTIONS) is None
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ABCab ().,*\\{}$'’\n\ud800٣", max_size=40), st.sampled_from([OPTIONS, NUMBERS, {}, {"(": "x", "\\": "y"}, {"A": "("}]))
 def test_any_text_gives_a_letter_of_the_options_or_none(text: str, options: dict[str, str]) -> None:
     for found in (stated_letter(text, options), last_letter(text, options), letter_of_text(text, options)):

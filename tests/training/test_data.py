@@ -66,7 +66,7 @@ def test_every_example_of_a_step_is_dealt_exactly_once(devices: int, micro_batch
         assert sorted(chain.from_iterable(micro for each in dealt for micro in each)) == sorted(batch)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(1, 300), min_size=4, max_size=80),
     st.sampled_from([(1, 12), (2, 12), (3, 12), (4, 4)]),
@@ -97,7 +97,7 @@ def test_a_long_example_goes_alone_and_short_ones_together() -> None:
     assert [len(each) for each in plan_batches([10] * 32, trainer(batch_size=32, max_epochs=1), seed=0).micro_batches(0, 0)] == [8] * 4
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 300), min_size=8, max_size=8), st.sampled_from([(1, 3), (2, 1), (2, 2), (4, 1)]), st.booleans())
 def test_the_largest_micro_batch_is_as_small_as_any_cut_of_as_many_makes_it(lengths: list[int], shape: tuple[int, int], padding_free: bool) -> None:
     dealt = deal(lengths, range(8), shape, max_rows=8, max_tokens=8 * 300, padding_free=padding_free)
@@ -142,7 +142,7 @@ def test_a_number_of_steps_shows_as_many_examples_whatever_their_number() -> Non
     assert set(shown.values()) == {3, 4}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 60), st.integers(1, 20), st.floats(0.1, 5), st.integers(0, 3))
 def test_every_pass_is_a_permutation_of_all_examples(count: int, batch_size: int, max_epochs: float, seed: int) -> None:
     plan = plan_batches([10] * count, trainer(batch_size=batch_size, max_epochs=max_epochs), seed=seed)
