@@ -104,7 +104,7 @@ def pair_examples(pairs: Sequence[tuple[Rationale, Rationale]], questions: Mappi
 def mix(full: list[Example], short: list[Example], mixture: Mixture, *, seed: int) -> list[Example]:
     """As many examples as `full_ratio` allows: all of one form, and a subset of the other that depends only on `seed`.
 
-    Subsets are nested: a larger share contains every example of a smaller one.
+    Subsets are nested: a larger share contains every example of a smaller one. Between 0 and 1 each form keeps at least one example.
     """
     ratio = mixture.full_ratio
     assert ratio is not None
@@ -112,8 +112,8 @@ def mix(full: list[Example], short: list[Example], mixture: Mixture, *, seed: in
         return full
     if ratio == 0:
         return short
-    num_full = min(len(full), round(len(short) * ratio / (1 - ratio)))
-    num_short = min(len(short), round(len(full) * (1 - ratio) / ratio))
+    num_full = min(len(full), max(1, round(len(short) * ratio / (1 - ratio))))
+    num_short = min(len(short), max(1, round(len(full) * (1 - ratio) / ratio)))
     return _subset(full, num_full, seed, beside=short) + _subset(short, num_short, seed, beside=full)
 
 

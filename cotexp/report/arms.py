@@ -9,7 +9,7 @@ from typing import Any
 from cotexp.methods.statistics import Spread, mean_and_deviation
 from cotexp.records import Prediction
 from cotexp.report.finished_runs import Flat, Run, RunIdentity
-from cotexp.settings.base import ConfigError, suggestion
+from cotexp.settings.base import ConfigError, plain, suggestion
 
 DERIVED = ("tasks.", "mixture.full_ratio", "mixture.full_loss_ratio", "evaluation.ratio")
 """Settings whose defaults follow from others. A label contains them only if it is ambiguous without them."""
@@ -129,9 +129,10 @@ def fitting(known: Sequence[str], selector: str) -> list[str]:
     return [label for label in known if label == selector] or [label for label in known if parts and parts <= set(_parts(label))]
 
 
-def _parts(label: str) -> list[str]:
-    """The settings in a label; commas within brackets belong to a list."""
-    return [part.strip() for part in label.split(", ") if part.strip()]
+def _parts(label: str) -> list[tuple[str, str]]:
+    """The settings in a label, with their values; commas within brackets belong to a list."""
+    parts = [part.strip().partition("=") for part in label.split(", ") if part.strip()]
+    return [(path, plain(value)) for path, _, value in parts]
 
 
 def _is_random(selection: dict[str, Any]) -> bool:

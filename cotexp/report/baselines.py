@@ -11,13 +11,17 @@ from cotexp.report.arms import Arm, fitting, label_of, usual_baselines
 from cotexp.report.declared import DeclaredTable
 from cotexp.report.expected_runs import ExpectedArms, renamed
 from cotexp.report.finished_runs import listed
+from cotexp.settings.base import plain
 
 
 class Comparisons(NamedTuple):
-    """The finished arms of each baseline, and the settings that tell several baselines apart (none if there is one)."""
+    """The finished arms of each baseline, the settings that tell several baselines apart (none if there is one), and the baselines that the runs
+    declare if these differ.
+    """
 
     groups: list[ComparedArms]
     apart: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
 
 
 def requested(plans: Sequence[ExpectedArms], baselines: Sequence[str | None]) -> list[str | None]:
@@ -60,18 +64,20 @@ def comparisons(plan: ExpectedArms, chosen: str | None, names: Mapping[str, str]
     The baseline is `chosen`, or what the runs declare, or the usual one. `names` are the short names of settings in the labels.
     """
     arms = [arm.arm for arm in plan.arms if arm.arm]
-    selector = chosen or _varying_parts(plan.baseline, plan, arms, names)
+    differing = plan.baselines if len(plan.baselines) > 1 and not chosen else ()
+    declared = plan.baselines[0] if len(plan.baselines) == 1 else ""
+    selector = chosen or _varying_parts(declared, plan, arms, names)
     if selector == OWN_BASE or not arms:
         return Comparisons([ComparedArms(arms, None)])
-    matching = fitting(_labels(plan), selector) or usual_baselines(arms)
+    matching = fitting(_labels(plan), selector) or (usual_baselines(arms) if not selector or len(arms) == 1 else [selector])
     if len(matching) == 1:
         found = next((arm for arm in arms if arm.label in matching), None)
-        return Comparisons([ComparedArms(arms, found or f"no finished run of the baseline, {matching[0]}")])
+        return Comparisons([ComparedArms(arms, found or f"no finished run of the baseline, {matching[0]}")], differing=differing)
     apart = _telling_apart(matching, names)
     groups: dict[tuple[str | None, ...], list[Arm]] = {}
     for arm in arms:
         groups.setdefault(_values(arm, apart), []).append(arm)
-    return Comparisons([ComparedArms(group, _baseline_among(group, matching)) for group in groups.values()], apart)
+    return Comparisons([ComparedArms(group, _baseline_among(group, matching)) for group in groups.values()], apart, differing)
 
 
 def _varying_parts(declared: str, plan: ExpectedArms, arms: Sequence[Arm], names: Mapping[str, str]) -> str:
@@ -80,7 +86,8 @@ def _varying_parts(declared: str, plan: ExpectedArms, arms: Sequence[Arm], names
 
     def is_common(part: str) -> bool:
         word, _, value = part.partition("=")
-        return word not in shown and all(_values(arm, [path]) == (value,) for arm in arms for path in _paths_of(word, names))
+        held = [_values(arm, [path])[0] for arm in arms for path in _paths_of(word, names)]
+        return word not in shown and all(each is not None and plain(each) == plain(value) for each in held)
 
     return declared if declared == OWN_BASE else ", ".join(part for part in declared.split(", ") if not is_common(part))
 
@@ -108,9 +115,12 @@ def _baseline_among(arms: Sequence[Arm], labels: Sequence[str]) -> Arm | str:
     return matching[0] if len(matching) == 1 else NO_BASELINE
 
 
-def notes(apart: Sequence[str], rows: Sequence[ArmRow]) -> Iterator[str]:
+def notes(compared: Comparisons, rows: Sequence[ArmRow]) -> Iterator[str]:
     """What tells several baselines apart, which arms are compared with none of them, and what bold compares if arms have other questions."""
-    if apart:
+    if compared.differing:
+        shown = listed([f"`{each}`" if each else "none" for each in compared.differing], "; ")
+        yield f"The runs declare different baselines ({shown}), so none of them is taken; --baseline chooses one."
+    if apart := compared.apart:
         without = [row.label for row in rows if row.arm and row.uncompared == NO_BASELINE]
         alone = f" Compared with none, as no finished baseline has theirs: {listed(without, '; ')}." if without else ""
         yield f"Several baselines: each arm is compared with the one that has the same {listed(apart)} as the arm.{alone}"

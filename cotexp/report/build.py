@@ -22,7 +22,7 @@ from cotexp.report.expected_runs import (
     budget_of,
     check_where,
     chosen,
-    common_baseline,
+    distinct,
     expected_of,
     match_runs,
     named,
@@ -118,7 +118,7 @@ def _part(
     sets = arm_figures.compressed_sets(rows, settings.labels)
     kept = survival.of_sets(sets)
     rows_of_others = [published_rows(rows, published(rows.file), table.columns) for rows in settings.published]
-    notes = (*settings.notes, *table.notes, *baselines.notes(compared.apart, rows), *_missing(table, settings, overrides))
+    notes = (*settings.notes, *table.notes, *baselines.notes(compared, rows), *_missing(table, settings, overrides))
     return Part(
         table=replace(table, rows=(*table.rows, *(row for added in rows_of_others for row in added.rows)), notes=notes),
         more_tables=[*([spent] if (spent := costs.table(rows, name)) else []), *survival.tables(kept, f"{name}-"), *by_difficulty],
@@ -208,7 +208,7 @@ def _arms_of_runs(table: DeclaredTable, outputs: Path, mode: str | None, options
     begun = {gap.folder for arm in planned for gap in arm.gaps}
     others = [folder for folder in finished.unfinished if str(folder.relative_to(outputs)) not in begun]
     left_out = [*(_begun(folder, outputs) for folder in others), *finished.left_out, *replaced]
-    return ExpectedArms(planned, left_out, common_baseline(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
+    return ExpectedArms(planned, left_out, distinct(run.settings.get("baseline", "") for arm in arms for run in arm.runs))
 
 
 def _begun(folder: Path, outputs: Path) -> str:

@@ -67,14 +67,14 @@ class StoredRun(RunIdentity):
 
 
 class ExpectedArms(NamedTuple):
-    """Arms in the order of the expected runs, lines about excluded runs, and the baseline that the settings of all runs declare.
+    """Arms in the order of the expected runs, lines about excluded runs, and the baselines that the settings of the runs declare, each once.
 
     `takes_part` maps every stored run to whether it is an expected one.
     """
 
     arms: list[ExpectedArm]
     left_out: list[str]
-    baseline: str = ""
+    baselines: tuple[str, ...] = ()
     takes_part: Mapping[str, bool] = MappingProxyType({})
 
 
@@ -160,7 +160,7 @@ def match_runs(expected: Sequence[ExpectedRun], stored: Sequence[StoredRun], out
         arm = Arm(label=label, runs=sorted(runs, key=lambda run: run.seed)) if runs else None
         planned.append(ExpectedArm(label=label, mode=members[0].mode, arm=arm, budget=budget_of(members[0]), gaps=tuple(gaps)))
     takes_part = {f"{run.name}/{run.folder.name}": run.folder in used for run in stored}
-    return ExpectedArms(planned, [], common_baseline(run.baseline for run in expected), takes_part)
+    return ExpectedArms(planned, [], distinct(run.baseline for run in expected), takes_part)
 
 
 def budget_of(run: RunIdentity) -> tuple[str, ...]:
@@ -168,10 +168,9 @@ def budget_of(run: RunIdentity) -> tuple[str, ...]:
     return tuple(f"{path}={run.identity[path]}" for path in BUDGETS if path in run.identity)
 
 
-def common_baseline(declared: Iterable[str]) -> str:
-    """The baseline that all runs declare; empty if they differ."""
-    baselines = set(declared)
-    return baselines.pop() if len(baselines) == 1 else ""
+def distinct(declared: Iterable[str]) -> tuple[str, ...]:
+    """The baselines that runs declare, each once, in order."""
+    return tuple(dict.fromkeys(declared))
 
 
 def named(plan: ExpectedArms, names: Mapping[str, str]) -> ExpectedArms:
@@ -186,7 +185,7 @@ def named(plan: ExpectedArms, names: Mapping[str, str]) -> ExpectedArms:
         arms.append(
             dataclasses.replace(arm_of_plan, label=label, arm=arm, gaps=tuple(dataclasses.replace(gap, row=label) for gap in arm_of_plan.gaps))
         )
-    return plan._replace(arms=arms, baseline=renamed(plan.baseline, names))
+    return plan._replace(arms=arms, baselines=tuple(renamed(each, names) for each in plan.baselines))
 
 
 def renamed(label: str, names: Mapping[str, str]) -> str:

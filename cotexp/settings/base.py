@@ -95,6 +95,15 @@ def spelled(value: Any) -> str:
     return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
+def plain(text: str) -> str:
+    """One spelling for all of a value: 2e-5 for 2e-05 and 0.00002, null for None, true for True, macc for MACC."""
+    lower = text.strip().lower()
+    try:
+        return str(float(lower))
+    except ValueError:
+        return {"none": "null"}.get(lower, lower)
+
+
 def quoted(text: str) -> str:
     """`text` as a value of an override, in quotes if Hydra would read another value without them."""
     if re.fullmatch(r"[A-Za-z_./-][A-Za-z0-9_./-]*|", text) and text.lower() not in ("null", "true", "false", "inf", "nan", "-inf", "-nan"):

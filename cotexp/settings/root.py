@@ -102,6 +102,7 @@ class Settings:
             *root_problems(self.name, self.seed, self.baseline),
             *_form_contradictions(self),
             *_mode_contradictions(self),
+            *_pool_contradictions(self),
             *self.compression.run_contradictions(self),
             *(_scratch_contradictions(self) if from_scratch else []),
         ]
@@ -120,6 +121,13 @@ class Settings:
 
 LONGEST_NAME = 200
 """The most bytes of one word of an experiment's name. A file name may have 255, and files derived from the name have a suffix."""
+
+
+def _pool_contradictions(settings: Settings) -> Iterator[str]:
+    """Before a teacher is asked for texts of which none could be used."""
+    wanted, written = settings.selection.k, settings.teacher.num_samples
+    if settings.selection.equal_questions and wanted is not None and written is not None and wanted > written:
+        yield f"teacher.num_samples must be at least selection.k ({wanted}) with selection.equal_questions=true; got {written}"
 
 
 def root_problems(name: str, seed: int, baseline: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cotexp import progress, signals
@@ -13,7 +13,7 @@ from cotexp.models import identity
 from cotexp.records import Compressed, Example, Question, Rationale
 from cotexp.settings.base import RunFailed, keyed
 from cotexp.settings.root import Settings
-from cotexp.settings.training import Trainer
+from cotexp.settings.training import Lora, Trainer
 from cotexp.stages import grades, importances, ranks, rationales, rounds, scores
 from cotexp.stages.context import OWN, Context, hash_of, own_of
 from cotexp.store.claims import POLL_SECONDS
@@ -23,7 +23,7 @@ from cotexp.store.specs import Spec
 NAME = "checkpoint"
 VERSION = 3
 READS = ("selection", "model")
-PART_VERSIONS = {"pairs": 2, "shares": 2, "flops": 2}
+PART_VERSIONS = {"pairs": 2, "shares": 2, "flops": 2, "ranked": 2}
 """Raised when a part would pair, share or end otherwise; models that do not use the part do not depend on it."""
 FOLDER = True
 TIMED_AS = "training"
@@ -51,7 +51,7 @@ def spec(context: Context) -> Spec:
         "compression": keyed(settings.compression),
         "mixture": keyed(settings.mixture),
         "grades": grades.VERSION if reads_grades else None,
-        "trainer": {**keyed(settings.trainer), **frozen_of(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
+        "trainer": {**keyed(_as_read(settings.trainer)), **frozen_of(settings.trainer), "device": identity.device_type(settings.trainer.accelerator)},
         "prompts": [context.prompts[each].identity for each in tasks],
         "train": hash_of(each.id for each in context.questions.train),
         "validation": hash_of(each.id for each in context.questions.validation),
@@ -62,11 +62,18 @@ def spec(context: Context) -> Spec:
     return Spec(NAME, {"version": VERSION, **own})
 
 
+def _as_read(trainer: Trainer) -> Trainer:
+    """The settings without those that are not read: of adapters with tuning=full, and max_epochs beside another budget."""
+    lora = trainer.lora if trainer.tuning == "lora" else Lora()
+    return replace(trainer, lora=lora) if trainer.budget is None else replace(trainer, lora=lora, max_epochs=Trainer().max_epochs)
+
+
 def _part_versions(settings: Settings) -> dict[str, int]:
     uses = {
         "pairs": settings.compression.pairs_rationales,
         "shares": settings.mixture.full_loss_ratio is not None,
         "flops": settings.trainer.max_petaflops is not None,
+        "ranked": settings.selection.order != "sample",
     }
     return {name: PART_VERSIONS[name] for name, is_used in uses.items() if is_used}
 
@@ -89,14 +96,17 @@ class Examples:
 
 
 def make_examples(context: Context, rationales: Sequence[Rationale], compressed: Sequence[Compressed]) -> Examples:
-    """Training and validation examples in the forms that the mixture asks for."""
+    """Training and validation examples in the forms that the mixture asks for, in an order that does not depend on how they were ranked: selections
+    that keep the same rationales train the same model.
+    """
     settings = context.settings
     questions = {each.id: each for each in context.training_questions}
+    positions = {name: number for number, name in enumerate(questions)}
     prompts = {each.id: context.prompt_for(each) for each in questions.values()}
     result = {}
     for split in ("train", "validation"):
         ids = {each.id for each in context.questions[split]}
-        own = [each for each in rationales if each.question_id in ids]
+        own = sorted((each for each in rationales if each.question_id in ids), key=lambda each: (positions[each.question_id], each.sample))
         full = mixture.full_examples(own, prompts, settings.compression)
         if settings.compression.pairs_rationales:
             other = _rewriting_examples(context, own, questions, split)

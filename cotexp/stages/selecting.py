@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
 from cotexp.methods import reasoning, selection, statistics
 from cotexp.records import Rationale, Selected
 from cotexp.selections.filters import usable
-from cotexp.settings.base import RunFailed
+from cotexp.settings.base import RunFailed, spelled
 from cotexp.stages.context import Context, by_task, wanted_rationales
 from cotexp.stages.scores import Scores, to_score
 from cotexp.stages.training_set import TrainingSet
+
+log = logging.getLogger(__name__)
 
 
 def add(context: Context, made: TrainingSet) -> None:
@@ -19,7 +22,21 @@ def add(context: Context, made: TrainingSet) -> None:
     made.chosen, made.outcomes = select(context, made.written, made.scores)
     if context.look is None:
         check_selection(context, made.written, made.chosen, made.outcomes)
+        warn_of_idle_order(context, made.outcomes)
     made.chains = reasoning.chains(made.chosen)
+
+
+def warn_of_idle_order(context: Context, outcomes: Sequence[Selected]) -> None:
+    """Say that the order has decided nothing, so that the run teaches what any other order would."""
+    rule = context.settings.selection
+    is_idle = all(len(each.kept) == list(each.counts.values())[-2] for each in outcomes if each.kept)
+    if rule.order != "sample" and rule.max_rationales is None and rule.max_tokens is None and is_idle:
+        log.warning(
+            "selection.order=%s decides nothing: no question has more rationales than are kept (selection.k=%s), so every other order keeps the "
+            "same; lower selection.k or raise teacher.num_samples",
+            rule.order,
+            spelled(rule.k),
+        )
 
 
 def metrics(context: Context, made: TrainingSet) -> dict[str, float]:
@@ -67,7 +84,8 @@ def check_selection(context: Context, written: Sequence[Rationale], chosen: Sequ
     ids = {each.id for each in context.questions.validation}
     if ids and not any(each.question_id in ids for each in chosen):
         num_usable = len(usable([each for each in written if each.question_id in ids]))
+        wrong_too = "mixture.originals=all" if context.settings.mixture.originals == "correct" else "selection.validation=all"
         raise RunFailed(
             f"no rationale is left to choose the checkpoint by: {num_usable} rationales of {len(ids)} validation questions are usable, none "
-            f"of them correct; raise task.num_validation or teacher.num_samples, or set selection.validation=all; {look}"
+            f"of them correct; raise task.num_validation or teacher.num_samples, or set {wrong_too}; {look}"
         )

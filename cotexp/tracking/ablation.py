@@ -11,6 +11,7 @@ from cotexp.methods.token_differences import paired_metrics
 from cotexp.report.arms import DERIVED
 from cotexp.report.expected_runs import last_mode
 from cotexp.report.finished_runs import Flat, differing, identity_of
+from cotexp.settings.base import plain, spelled
 from cotexp.settings.evaluation import BASE, MODES
 from cotexp.stages.grades import predictions_of_run
 from cotexp.store.ledger_files import warn_once
@@ -30,12 +31,12 @@ def flat_settings(settings: Mapping[str, Any], options: Mapping[str, str | None]
     """
     flat = {"ablation/experiment": settings["name"]} | {f"ablation/{slot}": options.get(slot) or settings[slot]["name"] for slot in SLOTS}
     for path in (word.partition("=")[0] for word in overrides):
-        slot, *rest = path.split(".")
+        slot, *rest = path.lstrip("+").split(".")
         value: Any = settings.get(slot)
         for part in rest:
             value = value.get(part) if isinstance(value, dict) else None
         if rest and slot not in ("tracking", "paths", "hydra") and value is not None:
-            flat[f"ablation/{path.replace('.', '/')}"] = value
+            flat["/".join(["ablation", slot, *rest])] = value
     return flat
 
 
@@ -98,8 +99,8 @@ def _has(settings: Mapping[str, Any], required: Mapping[str, str]) -> bool:
         value: Any = settings
         for part in path.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        flat[path] = str(value["name"] if isinstance(value, dict) and "name" in value else value)
-    return all(flat[path].lower() == value.lower() for path, value in required.items())
+        flat[path] = spelled(value["name"] if isinstance(value, dict) and "name" in value else value)
+    return all(plain(flat[path]) == plain(value) for path, value in required.items())
 
 
 def _is_of_other_questions_or_model(ours: Flat, theirs: Flat, required: Mapping[str, str]) -> bool:

@@ -116,7 +116,8 @@ class MultitaskModule(pl.LightningModule):
             shard(self.model, self.device_mesh)
 
     def training_step(self, batch: Batch | SourceTargetBatch, batch_idx: int) -> torch.Tensor:
-        torch.manual_seed(self.seed * 1_000_003 + self.step * 1_009 + self.global_rank)
+        micro_batch = batch_idx % self.trainer.accumulate_grad_batches
+        torch.manual_seed(self.seed * 1_000_003 + self.step * 1_009 + self.global_rank + micro_batch * 15_485_863)  # of dropout
         total, sums = self._losses_of(batch)
         self.sums = self.sums.to(sums.device) + sums
         loss = total / batch.num_supervised_global

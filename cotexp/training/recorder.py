@@ -56,12 +56,15 @@ class Recorder(pl.Callback):
         if self.done.step:
             resumable.restore(self.resumable, module, trainer.optimizers[0])
 
+    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+        self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.done = self.done._replace(step=module.step)
-        self._write(trainer, {"step": module.step, "learning_rate": rate, **{f"train/{name}": value for name, value in module.take_losses().items()}})
+        losses = {f"train/{name}": value for name, value in module.take_losses().items()}
+        self._write(trainer, {"step": module.step, "learning_rate": self.learning_rate, **losses})
         validates = module.step in self.validation_steps
         if validates:
             self._validate(trainer, module)

@@ -49,6 +49,12 @@ def test_the_share_of_full_examples_is_exact_to_one_example(ratio: float) -> Non
     assert len({each.id for each in mixed}) == len(mixed)
 
 
+@pytest.mark.parametrize("ratio", [0.01, 0.9, 0.99])
+def test_a_small_split_keeps_an_example_of_each_form(ratio: float) -> None:
+    forms = [each.form for each in mix(FULL[:4], SHORT[:4], Mixture(full_ratio=ratio), seed=0)]
+    assert sorted(map(forms.count, ("full", "compress"))) == [1, 4]
+
+
 def test_without_compression_everything_is_full() -> None:
     assert mix(FULL, [], Mixture(full_ratio=1.0), seed=0) == FULL
 

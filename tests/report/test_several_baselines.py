@@ -16,6 +16,7 @@ from cotexp.report.build import ReportOptions
 from cotexp.report.declared import DeclaredReport, DeclaredTable
 from cotexp.report.document import Figure, Table
 from cotexp.settings.base import ConfigError
+from cotexp.tracking.ablation import find_baseline
 
 CORRECT = {**MORSD, "name": "correct", "diversity": None, "order": "random"}
 
@@ -67,6 +68,43 @@ def test_of_several_random_arms_each_arm_is_compared_with_that_of_its_own_settin
     assert column(table_of(tmp_path), "difference") == {f"selection=random, selection.k={k}": "baseline" for k in (1, 3)} | {
         f"selection=morsd, selection.k={k}": pytest.approx(-15) for k in (1, 3)
     }
+
+
+@pytest.mark.parametrize(
+    ("declared", "settings", "others"),
+    [
+        ("trainer.learning_rate=2e-5", {"trainer": {"learning_rate": 2e-5}}, {"trainer": {"learning_rate": 1e-4}}),
+        ("trainer.learning_rate=1e-4", {"trainer": {"learning_rate": 1e-4}}, {"trainer": {"learning_rate": 2e-5}}),
+        ("selection.diversity=0.50", {"selection": {**MORSD, "diversity": 0.5}}, {"selection": {**MORSD, "diversity": 0.8}}),
+        ("selection.diversity=None", {"selection": {**MORSD, "diversity": None}}, {"selection": {**MORSD, "diversity": 0.8}}),
+        ("selection.diversity=null", {"selection": {**MORSD, "diversity": None}}, {"selection": {**MORSD, "diversity": 0.8}}),
+        ("selection=Random", {"selection": RANDOM}, {"selection": MORSD}),
+    ],
+)
+def test_a_declared_value_may_have_any_spelling_in_reports_and_trackers(
+    declared: str, settings: dict[str, Any], others: dict[str, Any], tmp_path: Path
+) -> None:
+    baseline = write(tmp_path, "b", 10, baseline=declared, **settings)
+    other = write(tmp_path, "o", 20, baseline=declared, **others)
+    assert sorted(column(table_of(tmp_path), "difference").values(), key=str) == [pytest.approx(25.0), "baseline"]
+    assert (find_baseline(other, declared), find_baseline(baseline, declared)) == (baseline, None)
+
+
+def test_a_declared_baseline_that_no_run_is_compares_nothing_in_place_of_another_arm(tmp_path: Path) -> None:
+    for key, rate in (("a", 1e-4), ("b", 2e-5)):
+        write(tmp_path, key, 10, trainer={"learning_rate": rate}, baseline="trainer.learning_rate=3e-5")
+    assert set(column(table_of(tmp_path), "difference").values()) == {"no finished run of the baseline, trainer.learning_rate=3e-5"}
+
+
+def test_runs_that_declare_different_baselines_are_compared_as_without_one_and_a_note_says_so(tmp_path: Path) -> None:
+    for key, rate, declared in (("a", 1e-4, ""), ("b", 2e-5, "trainer.learning_rate=2e-5")):
+        write(tmp_path, key, 10, trainer={"learning_rate": rate}, baseline=declared)
+    table = table_of(tmp_path)
+    assert (
+        "The runs declare different baselines (none; `trainer.learning_rate=2e-5`), so none of them is taken; --baseline chooses one." in table.notes
+    )
+    assert column(table, "difference")["trainer.learning_rate=0.0001"] == "baseline"
+    assert not any("declare" in note for note in table_of(tmp_path, baseline="trainer.learning_rate=2e-5").notes)
 
 
 def test_an_option_as_baseline_is_told_apart_by_its_other_settings(tmp_path: Path) -> None:

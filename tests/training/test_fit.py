@@ -25,7 +25,7 @@ from cotexp.models.rope import RopeLimit
 from cotexp.records import Example, Question
 from cotexp.settings.base import ConfigError, TrainingDiverged
 from cotexp.settings.models import PretrainedModel
-from cotexp.settings.training import Trainer
+from cotexp.settings.training import Lora, Trainer
 from cotexp.tasks import QuestionSets, StoriesTask, prompt_for
 from cotexp.training import resumable
 from cotexp.training.batch_plans import plan_batches
@@ -91,6 +91,44 @@ def test_a_budget_of_flops_holds_for_a_model_that_makes_logits_of_all_tokens(mak
     done = json.loads((job.folder / "training.json").read_text())
     assert done["num_steps"] > 2
     assert 3e9 <= done["flops"] < 3e9 * (1 + 2 / done["num_steps"]), "it ends with the step that reaches the budget"
+
+
+def test_the_curve_has_the_learning_rate_that_each_step_used(make_job: MakeJob) -> None:
+    """Two steps of warm-up to 0.01, then down to 0 behind the last one."""
+    job = make_job("job", max_steps=5, warmup_ratio=0.4, num_validations=1)
+    used: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        take_step = torch.optim.AdamW.step
+
+        def recorded(self: torch.optim.AdamW, closure: Any = None) -> Any:
+            used.append(self.param_groups[0]["lr"])
+            return take_step(self, closure)
+
+        patch.setattr(torch.optim.AdamW, "step", recorded)
+        fit(job)
+    assert [row["learning_rate"] for row in read_curve(job) if "learning_rate" in row] == pytest.approx(used)
+    assert used[0] == pytest.approx(0.005)
+    assert used[-1] > 0
+
+
+def test_micro_batches_of_a_step_have_dropout_of_their_own(make_job: MakeJob) -> None:
+    job = make_job("job", tuning="lora", lora=Lora(dropout=0.5), max_steps=1, micro_batch_size=8, num_validations=1)
+    job.train = [job.train[0]] * 16
+    masks: list[torch.Tensor] = []
+    forward = torch.nn.Dropout.forward
+
+    def recorded(self: torch.nn.Dropout, hidden: torch.Tensor) -> torch.Tensor:
+        if self.p == 0.5 and self.training:
+            masks.append(forward(self, torch.ones_like(hidden)))
+            return hidden * masks[-1]
+        return forward(self, hidden)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Dropout, "forward", recorded)
+        fit(job)
+    half = len(masks) // 2
+    assert masks[0].shape == masks[half].shape
+    assert not torch.equal(masks[0], masks[half])
 
 
 def test_examples_that_are_too_long_are_counted_by_form(make_job: MakeJob) -> None:
