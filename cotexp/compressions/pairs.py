@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from cotexp.compressions.base import StoredSettings
 from cotexp.compressions.teaching import Teaching
-from cotexp.methods.calculations import calculations
+from cotexp.methods.calculations import calculations, has_equation
 from cotexp.methods.reasoning import THINKING
 from cotexp.records import Rationale
 from cotexp.settings.base import setting
@@ -23,7 +23,9 @@ class RationalePairs(Teaching):
 
     name: str = setting("pairs", "Name of the compression.", choices=("pairs",))
     keep_calculations: bool = setting(
-        True, "Whether pairs are left out whose shorter rationale lacks a calculation of the longer one, as another way to the answer does."
+        True,
+        "Whether pairs are left out whose shorter rationale lacks a calculation of the longer one, as another way to the answer does, "
+        "or whose longer one has equations but no calculation of numbers, so that nobody can tell.",
     )
 
     def complete(self, settings: Any) -> None:
@@ -54,7 +56,9 @@ class RationalePairs(Teaching):
 
 
 def _keeps_calculations(long: Rationale, short: Rationale) -> bool:
-    return set(calculations(long.cot)) <= set(calculations(short.cot))
+    """Whether the shorter chain has every calculation of the longer one. No, if it has equations of which none is read."""
+    wanted = set(calculations(long.cot))
+    return wanted <= set(calculations(short.cot)) if wanted else not has_equation(long.cot)
 
 
 def _kind(chain: Rationale) -> tuple[str, bool]:

@@ -237,7 +237,7 @@ def _what_was_asked(context: Context) -> dict[str, dict[str, Any]]:
     """
     return {
         each.id: {"text": "\n".join(filter(None, [each.text, shown_options(each.options)])), "answer": each.answer}
-        | ({"num_steps": num_steps(each.references[0])} if each.references else {})
+        | ({"num_steps": num_steps(each.references[0], each.answer_type)} if each.references else {})
         for each in [*context.training_questions, *context.questions.test]
     }
 

@@ -7,6 +7,7 @@ rationale that states the answer makes it trivially small; the two masks against
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -102,6 +103,10 @@ _EQUALS = r"(?:(?<!!)=|≈|\\approx(?![A-Za-z]))"
 _LAYOUT = r"[^\S\n]|[*_`~&]|\\[(\[,;:!> ]|\\(?:boxed|text(?:bf|it|rm)?|math(?:bf|it|rm))\s*\{|\{|\\?[$£€₹¥]|\bRs\.?|\bUSD\b"
 _BEFORE = rf"(?:{_LAYOUT}|\(|[-−–])*+"
 _DIGITS = r"(?:\d++(?:(?:,|\{,\}|\\[,!;]|\{,\}\\!|,\\!)\d{3}(?!\d))*+(?:\.\d++)?+|\.\d++)"
+_PART = rf"(?:\{{\s*+(?:[-−]?{_DIGITS})\s*+\}}|\d)"
+_FRACTION = rf"(?:\d++[^\S\n]*+)?(?:\\[dtc]?frac\s*+{_PART}\s*+{_PART}|(?<![\d.]){_DIGITS}[^\S\n]?/[^\S\n]?{_DIGITS})"
+_VALUE = rf"(?>{_FRACTION}|{_DIGITS})"
+"""A number or a fraction of two numbers, also behind a whole number, as in 2 1/2."""
 _AFTER = r"(?:\*+(?!\s*\d)|[)}_`%°]|\\[)\]%]|\$(?!\s*\d))*+"
 _CLOSE = r"[^\S\n]*%?>>"
 _TERM = r"[^\S\n]*\\?[$£€]?[\d(]"
@@ -112,10 +117,15 @@ _GOES_ON = (
     r"|[^\S\n]*(?:[+×÷·][^\S\n]*[A-Za-z]|[-+×÷·−][^\S\n]*\\[A-Za-z]))"
 )
 """What makes a number the first term of a calculation: it is not the end of its equation."""
-_END = re.compile(rf"(?P<lead>{_EQUALS})(?P<before>{_BEFORE})(?P<digits>{_DIGITS})(?!{_AFTER}{_GOES_ON}|{_CLOSE})")
+_FACTOR = re.compile(
+    rf"{_AFTER}(?:[A-Za-z]|[^\S\n]*(?:[xyznkbt](?![A-Za-z])|\\(?!(?:text[a-z]*|mbox|math[a-z]+|q?quad|right|end|implies|approx|[rR]ightarrow|to)"
+    rf"(?![A-Za-z]))[A-Za-z])|[^\S\n]+of(?:[^\S\n]+the)?{_TERM}|[^\S\n]*[-+*×÷·−/][^\S\n]*[A-Za-z\\])"
+)
+"""What makes a fraction a part of its formula, as in \\frac{1}{2}bh and 1/2 of 10, besides what does it for any number."""
+_END = re.compile(rf"(?P<lead>{_EQUALS})(?P<before>{_BEFORE})(?P<digits>{_VALUE})(?!{_AFTER}{_GOES_ON}|{_CLOSE})")
 _MARK = re.compile(
-    rf"(?P<lead><<[^<>\n]*=)(?P<before>{_BEFORE})(?P<digits>{_DIGITS})(?P<close>{_CLOSE})"
-    rf"(?:(?P<copy_before>{_BEFORE})(?P<copy>{_DIGITS}))?+(?!{_AFTER}{_GOES_ON})"
+    rf"(?P<lead><<[^<>\n]*=)(?P<before>{_BEFORE})(?P<digits>{_VALUE})(?P<close>{_CLOSE})"
+    rf"(?:(?P<copy_before>{_BEFORE})(?P<copy>{_VALUE}))?+(?!{_AFTER}{_GOES_ON})"
 )
 """A calculator's mark of GSM8K and the copy of its result: "<<89-45=44>>44"."""
 _SPACE = r"(?:[^\S\n]|\\[,;:! ]|\\(?:left|right)(?![A-Za-z]))"
@@ -130,29 +140,53 @@ LONGEST_FORMULA = 200
 def hidden(text: str, question: Question) -> str:
     """A masked rationale with the gold value hidden at the ends of equations: a number in any form, a formula as it is spelled.
 
-    A choice has the value of its option. A yes or no stands in no equation.
+    A fraction is a form of a number, unless its value is whole: = 36/2 is a calculation. Where the gold is 50%, 0.5 is a form of it. A choice has the
+    value of its option. A yes or no stands in no equation.
     """
     gold = (question.options.get(question.answer, "") if question.answer_type == "choice" else question.answer).strip()
     if question.answer_type == "boolean" or not gold:
         return text
     if (value := number_of(gold)) is not None:
+        values = {value, value / 100} if re.search(r"%\W*\Z", gold) else {value}
         for pattern in (_MARK, _END):
-            text = pattern.sub(lambda found: _hide(found, value), text)
+            text = pattern.sub(lambda found: _hide(found, values), text)
     if value is None or not re.fullmatch(r"[-−]?[\d.,]+", gold):
         text = _spelled(gold).sub(lambda found: f"{found['lead']}{HIDDEN}", text) if len(gold) <= LONGEST_FORMULA else text
     return text
 
 
-def _hide(found: re.Match[str], gold: Fraction) -> str:
-    """An end of an equation, and what a mark has after it, without the numbers that equal `gold`."""
+def _hide(found: re.Match[str], gold: Set[Fraction]) -> str:
+    """An end of an equation, and what a mark has after it, without the numbers that equal one of `gold`."""
     part = found.groupdict()
-    result = part["lead"] + _number(part["before"], part["digits"], gold) + part.get("close", "")
-    return result + _number(part["copy_before"], part["copy"], gold) if part.get("copy") else result
+    result = part["lead"] + _number(found, "before", "digits", gold) + part.get("close", "")
+    return result + _number(found, "copy_before", "copy", gold) if part.get("copy") else result
 
 
-def _number(before: str, digits: str, gold: Fraction) -> str:
-    value, signless = Fraction(Decimal(re.sub(r"[^\d.]", "", digits))), re.sub("[-−–]", "", before)
-    return f"{signless}{HIDDEN}" if (value if signless == before else -value) == gold else f"{before}{digits}"
+def _number(found: re.Match[str], name_before: str, name: str, gold: Set[Fraction]) -> str:
+    before, written = found[name_before], found[name]
+    signless = re.sub("[-−–]", "", before)
+    value = _value(written)
+    is_part = _is_fraction(written) and (value is None or value.denominator == 1 or _FACTOR.match(found.string, found.end(name)))
+    if value is None or is_part or (value if signless == before else -value) not in gold:
+        return f"{before}{written}"
+    return f"{signless}{HIDDEN}"
+
+
+def _is_fraction(written: str) -> bool:
+    return "/" in written or "frac" in written
+
+
+def _value(written: str) -> Fraction | None:
+    """The value of a number or fraction that was found; None for one over nothing."""
+    if not _is_fraction(written):
+        return _plain(written)
+    *whole, above, below = re.findall(rf"[-−]?{_DIGITS}", re.sub(r"(frac\s*\d)(?=\s*\d)", r"\1 ", written))
+    return None if not _plain(below) else sum(map(_plain, whole), Fraction(0)) + _plain(above) / _plain(below)
+
+
+def _plain(digits: str) -> Fraction:
+    value = Fraction(Decimal(re.sub(r"[^\d.]", "", digits)))
+    return -value if digits[0] in "-−" else value
 
 
 @lru_cache(maxsize=256)

@@ -23,7 +23,7 @@ from cotexp.store.specs import Spec
 NAME = "checkpoint"
 VERSION = 3
 READS = ("selection", "model")
-PART_VERSIONS = {"pairs": 2, "shares": 2, "flops": 2, "ranked": 2}
+PART_VERSIONS = {"pairs": 3, "shares": 2, "flops": 2, "ranked": 2}
 """Raised when a part would pair, share or end otherwise; models that do not use the part do not depend on it."""
 FOLDER = True
 TIMED_AS = "training"

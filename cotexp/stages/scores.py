@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cotexp.inference.scoring import Text
 
 NAME = "scores"
-VERSION = 4
+VERSION = 5
 READS = ("rationales", "model")
 BOUNDED = True
 

@@ -59,6 +59,22 @@ def test_another_way_to_the_answer_is_no_shorter_form_of_this_one() -> None:
     assert len(RationalePairs(keep_calculations=False).pairs(chains)) == 10
 
 
+def test_calculations_are_kept_in_any_notation_and_not_by_being_unread() -> None:
+    plain, bold, answer = "First 16 - 3 - 4 = 9, then 9 * 2 = 18.", "16 – 3 – 4 = **9**, $9 \\times 2 = \\boxed{18}$.", "She makes 18 dollars."
+    unknown, other = "We know 2x + 3 = 39, so 2x = 36, and x = 18.", "It is 18."
+
+    def kept(long: str, short: str) -> bool:
+        chains = [rationale("q", sample, cot=text, num_cot_tokens=30 - sample) for sample, text in enumerate((long, short))]
+        return bool(RationalePairs().pairs(chains))
+
+    assert kept(plain, bold)
+    assert kept(bold, plain)
+    assert not kept(bold, answer)
+    assert not kept(plain, answer)
+    assert not kept(unknown, other), "equations of which none can be read might be lost"
+    assert kept(answer, other), "a chain without equations has nothing to lose"
+
+
 def test_thinking_is_paired_with_thinking() -> None:
     chains = [
         rationale("q", 0, id="q/0/thinking", num_cot_tokens=40, cot="long thoughts"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ import pytest
 from cotexp import flow
 from cotexp.config import command_line
 from cotexp.jobs import pipeline, questions
+from cotexp.records import AnswerType
 from cotexp.settings.base import ConfigError
 from cotexp.settings.root import Settings
 from cotexp.stages import made_model
 from cotexp.tasks import QuestionSets
+from cotexp.tasks.splits import make_question
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
@@ -251,3 +254,11 @@ def test_a_tokenizer_made_from_other_questions_is_another_model(data: Path) -> N
         sets, prompts, settings = load(data, *arguments, "compression=none", "trainer.tuning=full")
         keys.add(made_model.spec(settings, sets, prompts).key)
     assert len(keys) == 2
+
+
+@pytest.mark.parametrize(("answer_type", "num_steps"), [("integer", 1), ("latex", 3)])
+def test_steps_are_calculations_where_answers_are_numbers_and_sentences_elsewhere(answer_type: AnswerType, num_steps: int) -> None:
+    solution = "Let $x = 2y$.\nThen 2 + 3 = 5.\nSo $y$ is 5.\nThe answer is $5$."
+    asked = make_question("t", text="What is y?", answer="5", answer_type=answer_type, references=[solution])
+    context: Any = SimpleNamespace(training_questions=[asked], questions=SimpleNamespace(test=[]))
+    assert pipeline._what_was_asked(context)[asked.id]["num_steps"] == num_steps

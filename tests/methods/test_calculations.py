@@ -5,8 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+from growth import is_linear, repeated
 
-from cotexp.methods.calculations import calculations, num_steps, numbers, share_kept
+from cotexp.methods.calculations import calculations, has_equation, num_steps, numbers, share_kept
+from cotexp.records import AnswerType
 
 
 @pytest.mark.parametrize(
@@ -77,12 +79,121 @@ def test_a_number_of_any_length_has_a_value() -> None:
     assert calculations("9" * 5000 + " - 1 = 3 * 2 = 6")[1:] == [((2, 3), ("*",), 6)]
 
 
-def test_the_steps_of_a_solution_are_its_calculations_or_else_its_lines() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "16 - 3 - 4 = **9** eggs",
+            "**16 - 3 - 4 = 9** eggs",
+            "**16** - **3** - **4** = **9**",
+            "**Total** = 16 - 3 - 4 = __9__ eggs",
+            "= 16 - 3 - 4 = *9*",
+        ),
+        *("16 – 3 – 4 = 9", "16 − 3 − 4 = 9", "16 - 3 - 4 ＝ 9", "16 - 3 - 4 ≈ 9", "* 16 - 3 - 4 = 9", "1) 16 - 3 - 4 = 9", "16-3-4=`9`"),
+        *(
+            r"16 - 3 - 4 = \boxed{9}",
+            r"16 - 3 - 4 = \boxed{\text{9 eggs}}",
+            r"$16 - 3 - 4 = \$9$",
+            r"\[16 - 3 - 4 = \mathbf{9}\]",
+            r"$16$ - $3$ - $4$ = $9$",
+        ),
+        r"16 \text{ (total eggs)} - 3 \text{ (from the first 2 days)} - 4 \text{ eggs} = 9 \text{ eggs that she sells}",
+        "16 (total eggs) - 3 (from the first 2 days) - 4 eggs per person = 9 eggs",
+        r"$16/hour - \$3/\text{hour} - 4 \, \text{dollars/hour} = Rs. 9",
+    ],
+)
+def test_notation_does_not_count(text: str) -> None:
+    assert calculations(text) == [((3, 4, 16), ("-", "-"), 9)]
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        (r"\frac{48}{2} = 24", "48 / 2 = 24"),
+        (r"\dfrac{48 \text{ km}}{2 \text{ km/h}} = 24 \text{ hours}", "48 / 2 = 24"),
+        (r"\frac{10 + 20}{2} = \tfrac{30}{2} = 15", "(10 + 20) / 2 = 30 / 2 = 15"),
+        (r"\frac12 \times 8 = 4", "1/2 * 8 = 4"),
+        ("½ × 8 = 4", "1/2 * 8 = 4"),
+        (r"1\,800 \div 3 = 600.0 and 1{,}800 ÷ 3 = 600", "1800 / 3 = 600"),
+        (r"8 \cdot \left( 2 + 7 \right) = 72", "8 * (2 + 7) = 72"),
+        (".5*36 = 18", "0.5 * 36 = 18"),
+        ("4x5 = 20", "4 * 5 = 20"),
+        (r"2 + 3 = 5 \\ 4 \ast 5 = 20", "2 + 3 = 5, 4 * 5 = 20"),
+        (r"20/100 = \boxed{\frac{1}{5}}", "20/100 = 1/5"),
+    ],
+)
+def test_a_calculation_in_latex_is_the_one_in_plain_text(text: str, plain: str) -> None:
+    assert calculations(text) == calculations(plain) != []
+    assert numbers(plain) <= numbers(text)
+
+
+def test_marks_that_change_a_value_are_no_notation() -> None:
+    for text in (
+        "2**3 + 1 = 9",
+        "2 ** 3 + 1 = 9",
+        "x_1 + 2 = 5",
+        "x_{1} + 2 = 5",
+        r"x_\text{1} + 2 = 5",
+        r"\sqrt{16} + 2 = 6",
+        r"\frac{x}{3} + 2 = 5",
+    ):
+        assert calculations(text) == [], text
+
+
+def test_an_equation_is_one_whether_its_calculation_is_read_or_not() -> None:
+    assert all(has_equation(text) for text in ("2 + 3 = 5", "2x + 3 = 9", r"\(3^2 = 9\)", r"\frac{x}{3} &= 5", "7 eggs ≈ 8"))
+    assert not any(has_equation(text) for text in ("x = 5", "2 eggs, so x = 5", "x + y = z", "18 eggs", "3 eggs.\n= 5", ""))
+
+
+PIECES = (
+    "\\text{",
+    "\\frac{1}",
+    "\\frac",
+    "{",
+    "**",
+    "**9",
+    "_",
+    "= *",
+    " (ab",
+    "(",
+    "\\",
+    "$",
+    "& ",
+    "<<",
+    "1/",
+    "1 a ",
+    "9 = ",
+    "1 + 1 = ",
+    "/ab",
+    "\\boxed{1",
+    ".5",
+)
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_reading_takes_a_time_that_grows_with_the_length(piece: str) -> None:
+    def read(text: str) -> None:
+        calculations(text)
+        has_equation(text)
+
+    assert is_linear(read, repeated(piece), 20_000)
+
+
+def test_the_steps_of_a_solution_with_a_number_as_answer_are_its_calculations() -> None:
     assert num_steps("2 + 9 = 11\n11 + 8 = 19\nThe answer is 19.") == 2
-    assert num_steps("First 3 + 4 = 7.\nTogether 7 * 6 = 42, so \\boxed{42}.") == 2
-    assert num_steps("Whales are mammals.\n\nMammals breathe.\nThe answer is yes.") == 2
-    assert num_steps("Whales breathe.") == 1
+    assert num_steps("First 3 + 4 = 7.\nTogether 7 * 6 = 42, so \\boxed{42}.", "integer") == 2
+    assert num_steps("Half of them left.\nThat is 4.\nThe answer is 4.") == 1, "never lines, which are another unit"
     assert num_steps("") == 0
+
+
+@pytest.mark.parametrize("answer_type", ["latex", "choice", "boolean"])
+def test_the_steps_of_any_other_solution_are_its_sentences_without_the_last(answer_type: AnswerType) -> None:
+    assert num_steps("Whales are mammals.\n\nMammals breathe. The answer is yes.", answer_type) == 2
+    assert num_steps("Let x = 2y.\nThen 2 + 3 = 5, so\n\\[y = z.\\]\nThe answer is $z$.", answer_type) == 3, (
+        "one calculation does not change the unit"
+    )
+    assert num_steps("Whales breathe.", answer_type) == 1
+    assert num_steps(" \n", answer_type) == 0
 
 
 def test_what_a_rewrite_keeps_of_a_chain() -> None:
@@ -92,3 +203,4 @@ def test_what_a_rewrite_keeps_of_a_chain() -> None:
     assert share_kept(calculations(before), calculations(after)) == pytest.approx(2 / 3)
     assert share_kept(numbers(before), numbers(after)) == pytest.approx(5 / 7)
     assert share_kept(calculations("no numbers"), calculations(after)) is None
+    assert share_kept(calculations(before), calculations(before.replace("= 1", "= **1").replace(".", "**."))) == 1

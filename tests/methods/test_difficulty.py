@@ -177,7 +177,43 @@ def test_options_and_formulas_are_hidden_too_where_an_equation_ends_in_them(text
     assert hidden(text, question(answer, answer_type)) == expected
 
 
-@pytest.mark.parametrize(("begin", "unit"), [("=", " "), ("", "= "), ("=", "("), ("", "<<1=18"), ("= 1", ",000")])
+@pytest.mark.parametrize(
+    ("text", "answer", "answer_type", "expected"),
+    [
+        ("So p = 1/2.", "0.5", "decimal", "So p = ?."),
+        ("So p = 1/2 and p = 0.5 and p = \\tfrac{1}{2}.", "\\frac{1}{2}", "latex", "So p = ? and p = ? and p = ?."),
+        ("So $p = \\frac34$, p = 3 / 4, p = \\boxed{\\dfrac{3}{4}}.", "\\frac{3}{4}", "latex", "So $p = ?$, p = ?, p = \\boxed{?}."),
+        ("So p = -\\frac{1}{2} = \\frac{-1}{2} = -1/2, not = 1/2.", "-\\frac{1}{2}", "latex", "So p = ? = ? = ?, not = 1/2."),
+        ("So p = 2 1/2 = 2\\frac{1}{2} = 5/2 hours.", "2.5", "decimal", "So p = ? = ? = ? hours."),
+        ("It is 5 * .5 = <<5*.5=5/2>>5/2 now.", "2.5", "decimal", "It is 5 * .5 = <<5*.5=?>>? now."),
+        ("So p = 50\\%, p = 1/2, p = 0.5.", "50\\%", "latex", "So p = ?\\%, p = ?, p = ?."),
+        ("So p = 1/2 of the pie.", "0.5", "decimal", "So p = ? of the pie."),
+        ("So p = 1/200.", "C", "choice", "So p = ?."),
+        ("So p = 1/3, p = 1/2 + 3, p = 1/2 * 4, p = 1/20, p = 1/2/2, p = \\frac12 - x, p = 1/0.", "0.5", "decimal", None),
+        ("So A = \\frac{1}{2}bh, p = \\frac{1}{2}\\alpha, p = \\frac{1}{2} x, p = 1/2 of 10, p = 1/2 \\times 4.", "\\frac{1}{2}", "latex", None),
+        ("So it is = 2 1/2 and = 2/3 and = 2\\frac{1}{3}.", "2", "decimal", None),
+        ("So it is = 36/2 = \\frac{36}{2} = 17 + 1.", "18", "decimal", None),
+    ],
+)
+def test_a_fraction_is_a_form_of_a_number(text: str, answer: str, answer_type: AnswerType, expected: str | None) -> None:
+    assert hidden(text, question(answer, answer_type)) == (text if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    ("begin", "unit"),
+    [
+        ("=", "1/"),
+        ("", "=1/"),
+        ("", "= \\frac{1}"),
+        ("=", "1 "),
+        ("", "<<1=1/2>>1/2"),
+        ("=", " "),
+        ("", "= "),
+        ("=", "("),
+        ("", "<<1=18"),
+        ("= 1", ",000"),
+    ],
+)
 def test_hiding_takes_a_time_that_grows_with_the_length(begin: str, unit: str) -> None:
     def hide(text: str) -> None:
         hidden(text, question("18"))
