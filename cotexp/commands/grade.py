@@ -8,7 +8,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, get_args
 
@@ -16,7 +16,7 @@ import orjson
 
 from cotexp import durable, progress
 from cotexp.commands.answer_rows import AnswerFields, read_answers, shown
-from cotexp.methods.statistics import wilson
+from cotexp.methods.statistics import Interval, mean, share_interval, wilson
 from cotexp.records import AnswerType, Grade, Prediction
 from cotexp.settings.base import ConfigError, suggestion
 from cotexp.tasks.benchmarks import BENCHMARKS
@@ -33,11 +33,12 @@ RULES = ("strict", "lenient", "math_verify")
 
 
 class Graded(NamedTuple):
-    """A group of graded answers: name, grades, and whether each answer was cut off."""
+    """A group of graded answers: name, grades, whether each answer was cut off, and which question it answers."""
 
     name: str
     grades: list[Grade]
     truncated: list[bool]
+    questions: list[Hashable]
 
 
 def grade_file(task: str, source: str, *, output: Path | None, fields: AnswerFields, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
@@ -60,10 +61,8 @@ def grade_file(task: str, source: str, *, output: Path | None, fields: AnswerFie
             advance()
 
         grades = grade_all(texts, judge=judge, on_grade=on_grade)
-    print_summary(
-        [Graded(task, grades, [text.finish_reason == "length" for text in texts])],
-        sys.stderr,
-    )
+    questions: list[Hashable] = [(repr(each.names["id"]), each.answered.gold) for each in answers]  # one id with two gold answers names two questions
+    print_summary([Graded(task, grades, [text.finish_reason == "length" for text in texts], questions)], sys.stderr)
 
 
 def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
@@ -83,7 +82,8 @@ def grade_run(run: Path, *, output: Path | None, timeout_seconds: float = TIMEOU
             for old, new in zip(predictions, grades, strict=True):
                 write(_line({"mode": mode, "id": new.id}, new))
                 changed += any(getattr(old, rule) != getattr(new, rule) for rule in RULES)
-            groups.append(Graded(f"{mode}, {task}", grades, [prediction.finish_reason == "length" for prediction in predictions]))
+            truncated, questions = zip(*((each.finish_reason == "length", each.question_id) for each in predictions), strict=True)
+            groups.append(Graded(f"{mode}, {task}", grades, [*truncated], [*questions]))
     print_summary(groups, sys.stdout)
     print(f"{changed} of {len(stored)} labels differ from the stored ones")
 
@@ -154,13 +154,16 @@ def print_summary(groups: Sequence[Graded], file: TextIO) -> None:
 
 def summary(group: Graded) -> Iterator[str]:
     """The summary of one group, line by line, without rules that do not apply."""
-    yield f"{group.name}: {len(group.grades)} answers; every one counts in the denominator"
+    num_answers, num_questions = len(group.grades), len(set(group.questions))
+    to_questions = "" if num_questions == num_answers else f" to {num_questions} question{'s' * (num_questions > 1)}"
+    yield f"{group.name}: {num_answers} answers{to_questions}; every one counts in the denominator"
     labels = {
         rule: [bool(getattr(grade, rule)) for grade in group.grades] for rule in RULES if None not in {getattr(grade, rule) for grade in group.grades}
     }
     for rule, of_rule in labels.items():
-        low, high = wilson(sum(of_rule), len(of_rule))
-        yield f"  {rule:<12} {sum(of_rule) / len(of_rule):7.2%}  (95 % interval {low:.2%} to {high:.2%}; {sum(of_rule)} correct)"
+        share, (low, high) = _accuracy(of_rule, group.questions)
+        over = " over questions" if to_questions else ""
+        yield f"  {rule:<12} {share:7.2%}  (95 % interval{over} {low:.2%} to {high:.2%}; {sum(of_rule)} correct)"
     unparsable, timed_out = sum(grade.extracted is None for grade in group.grades), sum(grade.timed_out for grade in group.grades)
     yield f"  unparsable {unparsable}, truncated {sum(group.truncated)}, timed out {timed_out}"
     flips = [
@@ -168,3 +171,14 @@ def summary(group: Graded) -> Iterator[str]:
         for one, other in itertools.combinations(labels, 2)
     ]
     yield f"  labels that flip between rules: {', '.join(flips)}"
+
+
+def _accuracy(correct: Sequence[bool], questions: Sequence[Hashable]) -> tuple[float, Interval]:
+    """Mean over questions of the share of right answers, and its 95 % interval, as a run counts them: answers to one question are not independent."""
+    of_question: dict[Hashable, list[bool]] = {}
+    for question, is_correct in zip(questions, correct, strict=True):
+        of_question.setdefault(question, []).append(is_correct)
+    if len(of_question) == len(correct):
+        return sum(correct) / len(correct), wilson(sum(correct), len(correct))
+    shares = [sum(each) / len(each) for each in of_question.values()]
+    return mean(shares), share_interval(shares)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cotexp.report import latency
+from cotexp.report import latency, machines
 from cotexp.report.arm_rows import ArmRow
 from cotexp.report.document import Cell, Column, Row, Table
 from cotexp.report.finished_runs import listed
@@ -66,9 +66,11 @@ def hours_cell(row: ArmRow) -> Cell:
 
 
 def latency_cell(row: ArmRow, size: str, form: str) -> Cell:
-    """Seconds per question: the median over passes, its mean over seeds, and the outermost quartiles."""
+    """Seconds per question: the median over passes, its mean over seeds, and the outermost quartiles. Empty if several machines timed the seeds."""
     name = f"latency_seconds_{size}"
     cell = metric_cell(row, name, form)
+    if cell.value is not None and len(machines.timed_on(row)) > 1:
+        return Cell()
     times = row.times
     if cell.value is None or not all(f"{name}_low" in time for time in times):
         return cell
@@ -126,6 +128,7 @@ def notes(rows: Sequence[ArmRow], columns: Sequence[str]) -> Iterator[str]:
         yield from _not_counted(rows)
     if set(columns) & {"latency", "latency_batch", "timed_tokens"}:
         yield _timing(rows)
+        yield from machines.notes(rows)
     if set(columns) & {"latency", "latency_batch"}:
         yield from (line for row in rows for line in dict.fromkeys(line for times in row.times for line in latency.doubts(times, row.label)))
 

@@ -11,6 +11,7 @@ from cotexp.methods.statistics import Interval, accuracy_metrics, counted_once, 
 from cotexp.records import Prediction
 from cotexp.report.arm_rows import ArmRow, asked_of
 from cotexp.report.document import Cell, Column, Row, Table
+from cotexp.report.finished_runs import NAMES_CONTENT, Run, differing
 from cotexp.report.stored import unless_broken
 from cotexp.report.style import LINES, Drawing, inches, legend_below, panels
 from cotexp.stages.grades import predictions_of_run
@@ -68,8 +69,8 @@ def of_run(folder: Path, labels: Mapping[str, str]) -> list[Table]:
 
 
 def of_arms(rows: Sequence[ArmRow], name: str) -> list[Table]:
-    """The tables of arms, over the questions that all rows answered. The base model's answers make groups if all arms share them: for several models
-    a question has no one difficulty.
+    """The tables of arms, over the questions that all rows answered. The base model's answers make groups if they are those of the model of every
+    arm: for several models a question has no one difficulty.
     """
     measured = [row for row in rows if row.answers]
     runs = [run for row in measured if row.arm for run in row.arm.runs]
@@ -77,10 +78,18 @@ def of_arms(rows: Sequence[ArmRow], name: str) -> list[Table]:
         return []
     common = frozenset.intersection(*(asked_of(row.answers) for row in measured))
     first = next((run for run in runs if run.base_answers), runs[0])
-    several = len({run.base_keys for run in runs if run.base_answers}) > 1
+    several = len({run.base_keys for run in runs if run.base_answers}) > 1 or not all(run.base_answers or _same_model(run, first) for run in runs)
     asked, base = ([each for each in counted_once(answers) if each.question_id in common] for answers in (first.answers, first.base_answers))
     groups: list[Group] = unless_broken(first.folder, lambda folder: groups_of_run(folder, asked, [] if several else base), list)
     return tables([Measured(row.label, row.answers) for row in measured], groups, f"{name}-", notes=_left_out(measured, len(common)))
+
+
+def _same_model(run: Run, other: Run) -> bool:
+    """Whether two runs began with one model: with equal settings that can change its answers, and equal weights or, if not known, equal names."""
+    weights = [each.weights.get("model") for each in (run, other)]
+    unread = {f"model.{name}" for name in NAMES_CONTENT} if all(weights) else set()
+    settings = [{path: value for path, value in each.identity.items() if path.startswith("model.") and path not in unread} for each in (run, other)]
+    return not differing(*settings) and (not all(weights) or weights[0] == weights[1])
 
 
 def _left_out(rows: Sequence[ArmRow], num_common: int) -> list[str]:

@@ -105,3 +105,36 @@ def _word_meant(text: str, begin: int, mention: re.Match[str]) -> str:
         return word
     is_plain = mention[1].lower() in ("true", "false") and all(word.lower() in MILD for word in denial[1].split())
     return _OTHER[word] if is_plain else ""
+
+
+_LED = re.compile(r"\W*(?:(?:a|an|[a-z]{2,})\s+){0,4}(?:yes|no|true|false)(?![^\W_])", re.IGNORECASE)
+"""A statement of yes or no, and not an option or a number with such a word behind it."""
+_CORRECTION = re.compile(
+    r"(?:\s+a\s+(?:minute|moment|second))?\W*(?:(?:oh|hmm+|well|actually|in\s+fact|i\s+(?:think|mean))\b\W*){0,3}"
+    r"(?:(?P<word>yes|no)\b(?!\s*/|\s+(?:or|and)\b)|(?P<said>true|false)\b(?=[\s*_\"”')\]]*(?:[^\w\s]|\Z)|\s+(?:since|because|as|given)\b))(?![-'’]\w)",
+    re.IGNORECASE,
+)
+_AFFIRMS = re.compile(
+    r"\W*(?:(?:that|this|it)(?:['’]s|\s+(?:is|was|looks|seems))\s+(?:\w+\s+)?(?:right|correct|fine|settled)|i(?:['’]m|\s+am)\s+(?:\w+\s+)?sure|correct|right)\b"
+    r"|\W*(?:that|this|it)\s+(?:\w+\s+)?(?:holds|checks\s+out|makes\s+sense)\b",
+    re.IGNORECASE,
+)
+_CONCEDES = re.compile(r"\s*,[^.!?\n]*\b(?:but|however|yet|still)\b", re.IGNORECASE)
+
+
+def correction(following: str) -> str | None:
+    """ "yes" or "no" if the text after "wait" or "actually" begins with this bare word: ", yes, since dogs bark".
+
+    "Wait, yes, that is right" upholds what is stated, and "actually, true, ..., but ..." concedes something else.
+    """
+    match = _CORRECTION.match(following)
+    if match is None:
+        return None
+    behind = following[match.end() :]
+    concedes = match["said"] is not None and _CONCEDES.match(behind)
+    return None if concedes or _AFFIRMS.match(behind) else WORDS[(match["word"] or match["said"]).lower()]
+
+
+def plainly_stated(statement: str) -> str | None:
+    """ "yes" or "no" for a box or sentence that states it and nothing else, such as an option; None or "" for others."""
+    return boolean_word(statement) or (stated_word(statement) if _LED.match(statement) else None)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cotexp.methods.reasoning import answer_begin
-from cotexp.tasks.boxes import BOX, cut_off
+from cotexp.tasks.booleans import correction, plainly_stated
+from cotexp.tasks.boxes import BOX, closed_boxes, cut_off
 
 
 class Mark(NamedTuple):
@@ -154,7 +155,7 @@ MOST_TURNED = 80
 
 
 def is_taken_back(text: str, begin: int) -> bool:
-    """Whether the text after a statement corrects itself ("wait, that is wrong", "(correction: 18)") and gives no new statement."""
+    """Whether the text after a statement corrects itself and gives no new one: "wait, that is wrong", "(correction: 18)", "no. Actually, yes"."""
     for match in _TURNED.finditer(text, begin):
         if match["no"] is not None:
             return True
@@ -163,7 +164,22 @@ def is_taken_back(text: str, begin: int) -> bool:
         plain = turn.startswith(("that", "this", "i ", "scratch", "correction", "oops"))
         if (plain or _ADMITTED.search(following)) and not _UPHELD.search(following):
             return True
+        if (word := correction(following)) and _states_other(text[begin : min(match.start(), begin + MOST_AFTER)], word, match.group()):
+            return True
     return False
+
+
+def _states_other(statement: str, word: str, turn: str) -> bool:
+    """Whether a statement with what follows up to the turn says yes or no, and not this `word`. "The answer is no. Is it wet? Actually, yes" does not
+    correct itself: the word answers the question between.
+    """
+    if BOX.match(statement):
+        said = next((box.content for box in closed_boxes(statement)), "")
+    else:
+        mark = _STATEMENT.match(statement)
+        said = first_sentence(statement[mark.end() :]) if mark else ""
+    answers_another = turn.startswith("?") and _SENTENCE_END.search(statement)
+    return not answers_another and plainly_stated(said) not in (None, "", word)
 
 
 _STRUCK = re.compile(r"~~[^~\n]{1,300}~~")

@@ -40,6 +40,20 @@ def write_arm(outputs: Path, key: str, metrics: dict[str, float], *, device: str
     (place / "training.json").write_text(json.dumps({"device": device}))
 
 
+def write_timed(outputs: Path, key: str, machine: str, seconds: float, *, mode: str = "full", **more: Any) -> None:
+    """A finished run with times of this machine, whose name is in the description of their ledger; without a name it is not known."""
+    start = f"eval/{mode}/latency_"
+    times = {name.replace("eval/full/latency_", start): value for name, value in TIMES.items()}
+    times |= {f"{start}seconds_batch1{end}": seconds for end in ("", "_low", "_high")}
+    write_arm(outputs, key, COSTS | times, **more)
+    path = outputs / "runs" / "exp" / key / "stages.json"
+    ledger = {f"latency/{mode}": {"key": key, "path": f"store/latency/{key}"}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **ledger}))
+    place = outputs / "store" / "latency" / key
+    place.mkdir(parents=True)
+    (place / "spec.json").write_text(json.dumps({"stage": "latency", "key": key} | ({"machine": machine} if machine else {})))
+
+
 def made(outputs: Path) -> Report:
     return declared_reports.make(["exp"], outputs, ReportOptions())
 
@@ -110,6 +124,65 @@ def test_several_devices_are_named_with_their_arms(tmp_path: Path) -> None:
     [note] = [note for note in table.notes if note.startswith("Fine-tuned on")]
     assert "2 x core of A (selection=random)" in note
     assert "1 x NVIDIA H200 (selection=morsd)" in note
+
+
+def machine_notes(table: Table) -> list[str]:
+    return [note for note in table.notes if "everal machines" in note]
+
+
+def test_arms_that_were_timed_on_several_machines_are_named_with_them(tmp_path: Path) -> None:
+    write_timed(tmp_path, "a", "node1 NVIDIA H200", 0.05)
+    write_timed(tmp_path, "b", "desk cpu x86_64 8", 2.0, selection=MORSD)
+    table = table_of(made(tmp_path))
+    assert cells(table, "selection=morsd")["latency"] == "2.000 (2.000 to 2.000)"
+    told = "desk cpu x86_64 8 (selection=morsd); NVIDIA H200 (selection=random)."
+    assert machine_notes(table) == [f"Timed on several machines, whose seconds do not compare arms: {told}"]
+
+
+def test_nodes_with_the_same_accelerator_count_as_one_machine(tmp_path: Path) -> None:
+    write_timed(tmp_path, "a", "node1 NVIDIA H200", 1.0)
+    write_timed(tmp_path, "a1", "node2 NVIDIA H200", 3.0, seed=1)
+    write_timed(tmp_path, "b", "node3 NVIDIA H200", 2.0, selection=MORSD)
+    table = table_of(made(tmp_path))
+    assert cells(table, "selection=random")["latency"] == "2.000 (1.000 to 3.000)"
+    assert machine_notes(table) == []
+
+
+@pytest.mark.parametrize("other", ["desk cpu x86_64 8", ""])
+def test_one_machine_and_one_that_is_not_known_need_no_word(other: str, tmp_path: Path) -> None:
+    write_timed(tmp_path, "a", "desk cpu x86_64 8", 1.0)
+    write_timed(tmp_path, "a1", other, 3.0, seed=1)
+    write_timed(tmp_path, "b", other, 2.0, selection=MORSD)
+    table = table_of(made(tmp_path))
+    assert cells(table, "selection=random")["latency"] == "2.000 (1.000 to 3.000)"
+    assert machine_notes(table) == []
+
+
+def test_seeds_that_were_timed_on_several_machines_have_no_mean(tmp_path: Path) -> None:
+    write_timed(tmp_path, "a", "node1 NVIDIA H200", 0.05)
+    write_timed(tmp_path, "a1", "desk cpu x86_64 8", 2.0, seed=1)
+    write_timed(tmp_path, "b", "desk cpu x86_64 8", 2.0, selection=MORSD)
+    table = table_of(made(tmp_path))
+    found = cells(table, "selection=random")
+    assert (found["latency"], found["timed_tokens"]) == ("", "21.5")
+    assert cells(table, "selection=morsd")["latency"] == "2.000 (2.000 to 2.000)"
+    reason = "Its seeds were timed on several machines, which have no mean: NVIDIA H200; desk cpu x86_64 8."
+    assert machine_notes(table) == [f"No seconds per question: selection=random. {reason}"]
+
+
+def test_an_arm_without_seconds_for_its_machines_is_named_where_no_other_has_any(tmp_path: Path) -> None:
+    write_timed(tmp_path, "a", "node1 NVIDIA H200", 0.05)
+    write_timed(tmp_path, "a1", "node2 NVIDIA A100", 0.06, seed=1)
+    table = table_of(made(tmp_path))
+    assert "latency" not in [column.name for column in table.columns]
+    assert len(machine_notes(table)) == 1
+
+
+def test_a_base_model_was_timed_on_the_machine_of_the_run_that_evaluated_it(tmp_path: Path) -> None:
+    write_timed(tmp_path, "a", "node1 NVIDIA H200", 0.05, mode="base", base="1" * 40)
+    write_timed(tmp_path, "b", "desk cpu x86_64 8", 2.0, selection=MORSD)
+    [note] = machine_notes(table_of(made(tmp_path)))
+    assert "NVIDIA H200 (base (not fine-tuned)); desk cpu x86_64 8 (selection=morsd)." in note
 
 
 @pytest.mark.parametrize(

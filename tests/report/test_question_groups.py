@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from run_folders import MORSD
 from run_folders import write_run as write_answers
 from sample_records import prediction
 from written_runs import write_run
@@ -106,6 +107,40 @@ def test_the_base_models_answers_group_questions_only_if_all_arms_have_the_same(
     arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
     found = of_arms(measure_arms([ComparedArms(arms, arms[0])]), "table")
     assert [table.name for table in found] == (["table-base"] if model == "one" else [])
+
+
+SMALL = {"path": "small", "name": "x", "dtype": "float32", "device": "cpu"}
+STEPS = {f"svamp-{number}": {"num_steps": 1 + number % 2} for number in range(4)}
+
+
+@pytest.mark.parametrize(
+    ("other", "weights", "grouped"),
+    [
+        ({"path": "large", "name": "y"}, ("", ""), False),
+        ({"dtype": "bfloat16"}, ("", ""), False),
+        ({"path": "large"}, ("s", "l"), False),
+        ({}, ("s", "l"), False),
+        ({}, ("", ""), True),
+        ({"device": "cuda", "name": "z"}, ("", "s"), True),
+        ({"path": "copy/of/small"}, ("s", "s"), True),
+    ],
+)
+def test_an_arm_of_another_model_is_not_grouped_by_answers_that_its_own_did_not_give(
+    other: dict[str, str], weights: tuple[str, str], grouped: bool, tmp_path: Path
+) -> None:
+    """Only the first run evaluated its base model; the steps of the solutions are those of the questions, whatever the model."""
+    folders = [
+        write_answers(tmp_path, "a", "1100", base="1100", model=SMALL),
+        write_answers(tmp_path, "b", "0011", model=SMALL | other, selection=MORSD),
+    ]
+    for folder, sha256 in zip(folders, weights, strict=True):
+        if sha256:
+            (folder / "origin.json").write_text(json.dumps({"weights": {"model": sha256}}))
+    questions = json.loads((folders[0] / "questions.json").read_text())
+    (folders[0] / "questions.json").write_text(json.dumps({**questions, "questions": STEPS}))
+    arms, _ = arms_of(find_runs(["exp"], tmp_path, mode=None).runs)
+    found = of_arms(measure_arms([ComparedArms(arms, arms[0])]), "table")
+    assert [table.name for table in found] == ["table-steps", *(["table-base"] if grouped else [])]
 
 
 @pytest.mark.parametrize("first", ["a", "b"])

@@ -64,3 +64,51 @@ def test_yes_and_no_are_what_the_statement_says(text: str, word: str | None) -> 
 @pytest.mark.parametrize("word", ["yes", "no"])
 def test_what_stands_around_the_word_does_not_count(certainty: str, behind: str, word: str) -> None:
     assert extract(f"So the answer is {certainty}{word}{behind}", "boolean").text == word
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "So the answer is no. Wait, actually yes, since dogs bark.",
+        "The answer is no. Actually, yes.",
+        "The answer is no, actually yes.",
+        "The answer is no (wait, yes).",
+        "The answer is no? Wait, yes.",
+        "The answer is no. No wait, yes.",
+        "The answer is yes. Actually, false.",
+        "The answer is true. Hold on, false!",
+        "The answer is a clear no. Hmm... I think yes.",
+        "The answer is not true. Wait a minute, yes, it is.",
+        "The answer is no. Wait. Yes, no doubt.",
+        "\\boxed{\\text{No}}. Sorry, yes.",
+        "#### no\n\nActually, yes, dogs bark.",
+    ],
+)
+def test_a_bare_word_other_than_the_stated_one_takes_the_statement_back(text: str) -> None:
+    assert extract(text, "boolean").text is None
+    assert extract(f"{text} So the answer is yes.", "boolean").text == "yes"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("The answer is yes. No further steps are needed.", "yes"),
+        ("The answer is no. True, dogs bark, but this one is mute.", "no"),
+        ("The answer is no. Actually, true, dogs bark, but this one is mute.", "no"),
+        ("The answer is no. Actually, true pandas eat bamboo.", "no"),
+        ("The answer is no. Actually, it is true that dogs bark.", "no"),
+        ("The answer is yes. Wait, yes, they do.", "yes"),
+        ("The answer is yes. Actually, true.", "yes"),
+        ("The answer is no. Wait, yes, that is right.", "no"),
+        ("The answer is no. Hmm, yes, that's correct.", "no"),
+        ("The answer is no. Do dogs bark? Actually, yes.", "no"),
+        ("The answer is no. Wait, yes-men abound.", "no"),
+    ],
+)
+def test_a_word_that_upholds_or_concedes_takes_nothing_back(text: str, word: str) -> None:
+    assert extract(text, "boolean").text == word
+
+
+def test_yes_behind_a_number_or_an_option_takes_neither_back() -> None:
+    assert extract("The answer is 18. Actually, yes, 18.").text == "18"
+    assert extract("The answer is B, which is false. Wait, yes, B.", "choice", {"A": "dog", "B": "cat"}).text == "B"
