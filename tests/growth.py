@@ -1,4 +1,4 @@
-"""How the time of a function grows with the length of what it reads: a quotient, so that no machine is too slow for a test."""
+"""How the time of a function grows with the length of what it reads: quotients, so that no machine is too slow for a test."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ FACTOR = 4
 MOST_GROWTH = 2.5 * FACTOR
 """Between a time that grows with the length (4) and one that grows with its square (16)."""
 NUM_TRIES = 5
-SECONDS_OF_NOTHING = 0.001
-"""Added to the shorter time, since a quotient of times near zero says nothing."""
+LITTLE = 50
+"""A time of so many loops (each about a hundredth of a second) is little, however it grows."""
 
 
 def seconds(read: Callable[[Input], object], what: Input) -> float:
@@ -24,19 +24,22 @@ def seconds(read: Callable[[Input], object], what: Input) -> float:
     return time.thread_time() - started
 
 
-def growth(read: Callable[[Input], object], short: Input, long: Input) -> float:
-    """How many times longer the long input takes: the least of some tries, since whatever else the machine does disturbs some of them alone."""
-    least = float("inf")
-    for _ in range(NUM_TRIES):
-        least = min(least, seconds(read, long) / (seconds(read, short) + SECONDS_OF_NOTHING))
-        if least < MOST_GROWTH:
-            break
-    return least
+def loop(num_steps: int) -> None:
+    """What this machine's own speed is measured by."""
+    for _ in range(num_steps):
+        pass
 
 
 def is_linear(read: Callable[[Input], object], of_length: Callable[[int], Input], length: int) -> bool:
-    """Whether the time grows with the length; one that grows with its square is found in each try, on any machine."""
-    return growth(read, of_length(length // FACTOR), of_length(length)) < MOST_GROWTH
+    """Whether the time is little, or grows with the length, in one of some tries, since whatever else the machine does disturbs some of them alone.
+    A time that matters and grows with the square is found in each try, on any machine.
+    """
+    short, long = of_length(length // FACTOR), of_length(length)
+    for _ in range(NUM_TRIES):
+        took = seconds(read, long)
+        if took < LITTLE * seconds(loop, 1_000_000) or took < MOST_GROWTH * seconds(read, short):
+            return True
+    return False
 
 
 def repeated(unit: str, before: str = "", after: str = "") -> Callable[[int], str]:

@@ -223,6 +223,10 @@ def test_worked_solutions_take_the_place_of_every_experiments_teacher_or_one_lin
         ):
             command_line.check_command_line([*words, "teacher=reference"], multirun=False)
         return
+    if name_of(path) == "experiment/morsd/weak_teacher":
+        with pytest.raises(ConfigError, match=r"^selection\.k must be at most 1, the rationales that teacher=reference gives per question"):
+            command_line.check_command_line([*words, "teacher=reference"], multirun=False)
+        words.append("selection.k=1")
     [settings] = command_line.check_command_line([*words, "teacher=reference"], multirun=False)
     assert settings.teacher == ReferenceTeacher()
     made = made_small(settings, files, random_model, tmp_path / "outputs")

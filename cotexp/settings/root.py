@@ -127,7 +127,10 @@ def _pool_contradictions(settings: Settings) -> Iterator[str]:
     """Before a teacher is asked for texts of which none could be used."""
     wanted, written = settings.selection.k, settings.teacher.num_samples
     if settings.selection.equal_questions and wanted is not None and written is not None and wanted > written:
-        yield f"teacher.num_samples must be at least selection.k ({wanted}) with selection.equal_questions=true; got {written}"
+        yield (
+            f"selection.k must be at most {written}, the rationales that teacher={settings.teacher.name} gives per question, with "
+            f"selection.equal_questions=true; got {wanted}"
+        )
 
 
 def root_problems(name: str, seed: int, baseline: str) -> Iterator[str]:

@@ -23,7 +23,7 @@ MOST_IN_FLIGHT = 64
 
 
 def main(root: str, url: str, count: str) -> None:
-    server = ApiServer(service="faults", model="m", base_url=url, timeout=1.0, input_price=1.0, output_price=2.0)
+    server = ApiServer(service="faults", model="m", base_url=url, timeout=10.0, input_price=1.0, output_price=2.0)
 
     def ask(ids: list[str], emit: Any) -> None:
         requests = [Request(each, f"row {each}") for each in ids]

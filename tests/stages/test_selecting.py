@@ -48,7 +48,8 @@ def test_an_order_that_decides_nothing_is_said(
 
 def test_equal_questions_that_no_pool_can_have_are_refused_before_anything_is_written(random_model: Path, tmp_path: Path) -> None:
     given = ("teacher=tiny", "teacher.temperature=1", "selection=morsd", "selection.equal_questions=true")
-    with pytest.raises(ConfigError, match=r"^teacher.num_samples must be at least selection.k \(6\) with selection.equal_questions=true; got 4$"):
+    told = "selection.k must be at most 4, the rationales that teacher=local gives per question, with selection.equal_questions=true; got 6"
+    with pytest.raises(ConfigError, match=f"^{told}$"):
         context_of(random_model, tmp_path, *given, "teacher.num_samples=4", "selection.k=6")
     context_of(random_model, tmp_path, *given, "teacher.num_samples=6", "selection.k=6")
 
