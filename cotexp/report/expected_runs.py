@@ -16,7 +16,7 @@ from cotexp.report.arms import Arm, labels
 from cotexp.report.document import Gap
 from cotexp.report.finished_runs import Run, RunIdentity, differing, identify, is_finished, listed, name_of, read_run
 from cotexp.report.stored import unless_broken
-from cotexp.settings.base import ConfigError, RunFailed, spelled, suggestion
+from cotexp.settings.base import ConfigError, RunFailed, plain, spelled, suggestion
 from cotexp.settings.evaluation import MODES
 from cotexp.settings.root import Settings, config_dir_words, outputs_words
 from cotexp.store.stored_files import Damaged, settings_of
@@ -126,7 +126,7 @@ def _stored(folder: Path, outputs: Path, mode: str | None) -> StoredRun:
 def chosen(run: ExpectedRun | StoredRun | Run, where: dict[str, Any]) -> bool:
     """Whether a run has these settings: names of sections such as task: gsm8k, or values such as compression.stop: rebound."""
     values = run.names | run.identity | {"seed": str(run.seed)}
-    return all(values.get(path) == spelled(value) for path, value in where.items())
+    return all(path in values and plain(values[path]) == plain(spelled(value)) for path, value in where.items())
 
 
 def check_where(where: dict[str, Any], among: Sequence[ExpectedRun | Run]) -> None:

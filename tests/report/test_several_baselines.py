@@ -15,6 +15,8 @@ from cotexp.report import build
 from cotexp.report.build import ReportOptions
 from cotexp.report.declared import DeclaredReport, DeclaredTable
 from cotexp.report.document import Figure, Table
+from cotexp.report.expected_runs import chosen
+from cotexp.report.finished_runs import find_runs
 from cotexp.settings.base import ConfigError
 from cotexp.tracking.ablation import find_baseline
 
@@ -223,3 +225,11 @@ def test_bold_marks_the_best_of_each_set_of_questions_and_no_arm_that_was_never_
     index = [each.name for each in table.columns].index("accuracy")
     assert sorted(row.label for row in table.rows if row.cells[index].bold) == ["selection=morsd, task=gsm8k", "selection=morsd, task=svamp"]
     assert any("Bold marks the best of each set of questions." in note for note in table.notes)
+
+
+@pytest.mark.parametrize("value", [2e-5, "2e-5", "0.00002"])
+def test_a_table_chooses_runs_by_a_value_in_any_spelling(value: object, tmp_path: Path) -> None:
+    for key, rate in (("a", 1e-4), ("b", 2e-5)):
+        write(tmp_path, key, 10, trainer={"learning_rate": rate})
+    runs = find_runs(["exp"], tmp_path, mode=None).runs
+    assert [run.key for run in runs if chosen(run, {"trainer.learning_rate": value})] == ["b"]
