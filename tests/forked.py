@@ -94,10 +94,10 @@ def start(words: list[str], *, cwd: Path, env: dict[str, str] | None = None, tog
     return Process(_server().begin(request), files[0], None if together else files[1])
 
 
-def run(words: list[str], *, cwd: Path, env: dict[str, str] | None = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def run(words: list[str], *, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """What `python WORDS` printed once it has ended."""
     process = start(words, cwd=cwd, env=env)
-    output, errors = process.communicate(timeout)
+    output, errors = process.communicate()
     return subprocess.CompletedProcess(words, process.wait(), output, errors)
 
 

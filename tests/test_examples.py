@@ -39,7 +39,7 @@ def started_by(script: Path, folder: Path, **variables: str) -> list[list[str]]:
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "NOTED": str(folder / "noted"), **variables}
-    subprocess.run(["bash", str(script)], cwd=folder, env=environment, check=True, timeout=120)
+    subprocess.run(["bash", str(script)], cwd=folder, env=environment, check=True)
     return [json.loads(line) for line in (folder / "noted").read_text().splitlines()]
 
 

@@ -93,7 +93,7 @@ def install(folder: Path, target: Path, *, package: str = "cotexp-parity", name:
         str(target),
         str(folder),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -109,7 +109,7 @@ def command(folder: Path, target: Path | None, *words: str) -> subprocess.Comple
     """`python WORDS` in `folder`, with the packages of `target`."""
     path = os.pathsep.join([*([str(target)] if target else []), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
-    return subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def run(folder: Path, target: Path | None, *words: str) -> str:

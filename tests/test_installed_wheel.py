@@ -29,7 +29,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the source distribution, and the wheel that was built from it."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -48,7 +48,7 @@ class Environment:
         self.folder.mkdir(parents=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
         pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-        subprocess.run(pip, check=True, capture_output=True, timeout=120)
+        subprocess.run(pip, check=True, capture_output=True)
         self.site = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
         self.add()
 
@@ -65,7 +65,7 @@ class Environment:
         hidden = ("PYTHONPATH", "COTEXP_DATA", "COTEXP_CONFIG_DIR", "VIRTUAL_ENV")
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
         environment |= {"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200", **own}
-        return subprocess.run(shlex.split(line), cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        return subprocess.run(shlex.split(line), cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
     def output(self, line: str, **own: str) -> str:
         done = self.run(line, **own)

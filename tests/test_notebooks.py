@@ -61,7 +61,7 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, environment: dict[str, s
     notebook = nbformat.read(path, 4)
     [cell] = [cell for cell in notebook.cells if cell.metadata.get("tags") == ["size"]]
     cell.source = f"import cotexp\n\n{SIZES[path.stem]}"
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}})
     client.execute(env=environment)
     nbformat.write(notebook, tmp_path / path.name)
     assert any("fine-tuned, with" in text for text in outputs_of(notebook, "text/plain")), "the table of a run"
@@ -83,7 +83,7 @@ class Kernel:
         self.manager.start_kernel(cwd=str(folder), env=environment)
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=300)
+        self.client.wait_for_ready()
 
     def begin(self, code: str) -> str:
         return str(self.client.execute(code))
@@ -92,12 +92,12 @@ class Kernel:
         """The reply to a cell, and what it has shown."""
         shown = []
         while True:
-            message = self.client.get_iopub_msg(timeout=600)
+            message = self.client.get_iopub_msg()
             if message["parent_header"].get("msg_id") == begun:
                 if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                     break
                 shown.append(message)
-        while (reply := self.client.get_shell_msg(timeout=600))["parent_header"].get("msg_id") != begun:
+        while (reply := self.client.get_shell_msg())["parent_header"].get("msg_id") != begun:
             pass
         return reply["content"], shown
 

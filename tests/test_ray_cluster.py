@@ -94,7 +94,7 @@ def test_points_whose_process_or_node_is_killed_go_on_elsewhere(cluster: RayClus
     cluster.wait_for_held(3, process)
     cluster.cluster.remove_node(cluster.second, allow_graceful=False)
     cluster.release()
-    status, printed = process.wait(timeout=600), process.printed()
+    status, printed = process.wait(), process.printed()
     cluster.second = cluster.cluster.add_node(**NODE)
     assert status == 0, printed
     assert_finished(tmp_path, 2)
@@ -110,10 +110,10 @@ def test_points_wait_for_a_node_that_has_what_they_need_beside_another_sweep(clu
         time.sleep(0.1)
     assert "hydra.launcher.ray.remote: no node of the Ray cluster has special=1 (most on a node: 0)" in waiting.printed()
     other = sweep(cluster.cluster.address, tmp_path, random_model, "evaluation.seed=2,3")
-    assert other.wait(timeout=600) == 0, other.printed()
+    assert other.wait() == 0, other.printed()
     assert_finished(tmp_path, 2)
     added = cluster.cluster.add_node(**NODE, resources={"special": 1})
-    assert waiting.wait(timeout=600) == 0, waiting.printed()
+    assert waiting.wait() == 0, waiting.printed()
     cluster.cluster.remove_node(added)
     assert_finished(tmp_path, 4)
 
@@ -128,7 +128,7 @@ def test_a_signal_ends_the_points_in_order_and_the_cluster_only_if_the_command_b
     cluster.wait_for_held(2, process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=600) == 128 + signal.SIGINT, process.printed()
+    assert process.wait() == 128 + signal.SIGINT, process.printed()
     said = [line for line in process.printed().splitlines() if "_run_point" not in line]  # points' lines may come later
     assert said[-1] == "cotexp: stopped by SIGINT; everything computed is kept, run the same command again to go on", said
     assert "A worker died" not in process.printed()
@@ -139,5 +139,5 @@ def test_a_signal_ends_the_points_in_order_and_the_cluster_only_if_the_command_b
     cluster.release()
     if joins:
         again = sweep(address, tmp_path, random_model, "evaluation.seed=0,1,2")
-        assert again.wait(timeout=600) == 0, again.printed()
+        assert again.wait() == 0, again.printed()
         assert_finished(tmp_path, 3)

@@ -34,7 +34,6 @@ def command(*arguments: str, outputs: Path) -> Outcome:
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=300,
         check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)

@@ -92,7 +92,7 @@ def wait_until_held(outputs: Path, process: forked.Process) -> None:
 
 def finish(outputs: Path, *overrides: str) -> None:
     process = start(outputs, *overrides)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate()
     assert process.returncode == 0, errors
 
 
@@ -185,7 +185,7 @@ def test_a_run_ended_in_every_stage_ends_equal_to_an_undisturbed_one_and_repeats
 def ends_in_order(process: forked.Process, number: signal.Signals) -> None:
     """Fine-tuning saves a checkpoint at the end of its step, whenever the next one would be due."""
     process.send_signal(number)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate()
     assert process.returncode == 128 + number, errors
     said = errors.splitlines()
     assert f"cotexp: {number.name} received: ends at the end of this training step, with a checkpoint; a second signal ends it at once" in said
@@ -263,7 +263,7 @@ def test_a_stopped_training_goes_on_at_the_very_step_with_the_same_loss_curve(tm
 def test_a_point_that_diverges_does_not_end_its_sweep_and_is_named_at_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ("compression=truncate", "trainer.max_epochs=1", "task.num_train=48", "task.num_test=8")
     process = start(tmp_path, "-m", *small, "trainer.learning_rate=1", "trainer.weight_decay=100,0.0")
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate()
     assert process.returncode == 1
     assert errors.splitlines()[-1] == ("cotexp: 1 of 2 points failed: trainer.weight_decay=100 (the same command again tries these alone)")
     found = {each.state: each for path in tmp_path.glob("runs/*/*/*/status.json") if (each := read_status(path.parent))}
@@ -317,7 +317,7 @@ def test_broken_files_of_a_finished_run_are_written_anew_by_its_command_and_a_mi
     manifest.unlink()
     (folder / "stages.json").unlink()
     process = start(outputs, *MACC)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate()
     assert process.returncode == 1
     told = f"cotexp: {manifest} does not exist; restore it, or remove the folder {manifest.parent}, which is then computed again"
     assert errors.splitlines()[-1] == told

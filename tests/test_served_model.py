@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "cotexp" / "models" / "shipped" / "tiny"
-START_SECONDS = 240
+START_SECONDS = 600
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def run(outputs: Path, url: str, *overrides: str) -> dict[str, Any]:
     sizes = ["task.num_train=24", "task.num_validation=6", "task.num_test=12", "compression.max_rounds=3", "trainer.max_epochs=1"]
     command = ["run.py", "compressor=api", *(f"compressor.server.{name}={value}" for name, value in server.items()), *sizes]
     command += ["compressor.max_new_tokens=160", "compressor.batch_size=4", "evaluation.latency=false", "tracking=none", f"paths.outputs={outputs}"]
-    done = forked.run([*command, *overrides], cwd=ROOT, timeout=800)
+    done = forked.run([*command, *overrides], cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     path = max(outputs.glob("runs/*/*/*/metrics.json"), key=lambda path: path.stat().st_mtime)
     metrics: dict[str, Any] = json.loads(path.read_text())
@@ -67,7 +67,6 @@ def run(outputs: Path, url: str, *overrides: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_macc_runs_whole_with_a_compressor_behind_a_real_server(tmp_path: Path) -> None:
     with transformers_serve(TINY, tmp_path) as url:
         metrics = run(tmp_path / "outputs", url)

@@ -56,7 +56,7 @@ def test_sixteen_processes_at_once_ask_for_each_text_once_and_end_alike_though_o
         os.kill(at_work.owner["pid"], signal.SIGKILL)
         died = time.time()
         for each in processes:
-            each.wait(timeout=600)
+            each.wait()
         said = {each.pid: each.printed() for each in processes}
         requests = told(url, "requests")
 

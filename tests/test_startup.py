@@ -59,7 +59,6 @@ def start(*arguments: str, folder: Path, **environment: str) -> Outcome:
         env={**os.environ, "COLUMNS": "200", **environment},
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
     errors, marker, found = done.stderr.rpartition("MODULES ")

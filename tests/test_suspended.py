@@ -62,13 +62,13 @@ def test_a_process_suspended_in_its_fine_tuning_leaves_it_to_the_one_that_took_i
     other = held(second, outputs, "evaluation.seed=1", lease=1, step=6)
     if wakes == "when the other has ended":
         (second / "go").touch()
-        other.wait(timeout=600)
+        other.wait()
     os.kill(suspended.pid, signal.SIGCONT)
     while TAKEN_OVER not in suspended.printed():
         assert suspended.poll() is None, suspended.printed()
         time.sleep(0.1)
     (second / "go").touch()
-    assert [each.wait(timeout=600) for each in (suspended, other)] == [0, 0], [each.printed() for each in (suspended, other)]
+    assert [each.wait() for each in (suspended, other)] == [0, 0], [each.printed() for each in (suspended, other)]
     assert suspended.printed().count(TAKEN_OVER) == 1
     assert TAKEN_OVER not in other.printed()
     (checkpoint,) = outputs.glob("store/checkpoint/*/manifest.json")

@@ -18,7 +18,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cotexp import signals
 from cotexp.inference import event_loop
 from cotexp.inference.api_batch import ApiBatch
 from cotexp.inference.api_service import ApiService
@@ -51,16 +50,7 @@ class ApiEngine:
         """
         batch = ApiBatch(self.service, sampling, on_output, spent=self.paid(), keep_thinking=self.keep_thinking)
 
-        async def run() -> signals.Stopped | None:
-            try:
-                await batch.run(requests)
-            except signals.Stopped as stop:  # otherwise asyncio logs an exception that stays in its task
-                return stop
-            return None
-
         try:
-            stop = event_loop.run(run())
+            event_loop.run(batch.run(requests))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
-        if stop is not None:
-            raise stop

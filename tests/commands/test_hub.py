@@ -54,7 +54,7 @@ def push(server: HubServer, folder: Path, *, kind: str = "model", token: str | N
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     environment |= server.environment(home) | ({"HF_TOKEN": token} if token else {}) | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", PUSH, kind, "me/new", str(folder), "1" if private else ""]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

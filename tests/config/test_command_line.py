@@ -52,7 +52,7 @@ def test_what_an_experiment_sets_for_its_own_teacher_is_left_out_and_said_if_ano
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command_line, "compose", overrides.compose)  # says it each time
-    words = ["experiment=morsd/weak_teacher", "teacher=reference", "plan=true"]
+    words = ["experiment=morsd/weak_teacher", "teacher=reference", "selection.k=1", "plan=true"]
     for _ in range(2):
         [one] = command_line.check_command_line(words, multirun=False)
         assert one.teacher == ReferenceTeacher()

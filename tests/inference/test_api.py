@@ -6,6 +6,8 @@ import dataclasses
 import gc
 import itertools
 import json
+import os
+import signal
 import socketserver
 import threading
 from typing import Any
@@ -27,7 +29,7 @@ SAMPLING = Sampling(temperature=0.7, max_new_tokens=50, batch_size=8)
 
 
 def server(url: str, **changes: Any) -> ApiServer:
-    return ApiServer(**{"service": "test", "model": "m", "base_url": f"{url}/v1", "timeout": 5.0, "max_attempts": 2, **changes})
+    return ApiServer(**{"service": "test", "model": "m", "base_url": f"{url}/v1", "timeout": 60.0, "max_attempts": 2, **changes})
 
 
 def asked(engine: ApiEngine, *prompts: str) -> tuple[dict[str, Output], str]:
@@ -389,12 +391,10 @@ def test_a_failure_of_ours_is_shown_as_it_is() -> None:
 
 
 def test_a_signal_ends_the_requests_without_a_word_of_asyncio(caplog: pytest.LogCaptureFixture) -> None:
-    """It is raised wherever the process is at work, a task of one text among others."""
-
     def stop(output: Output) -> None:
-        raise signals.Stopped(15)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    with served(latency=0.0, shares={}) as url, pytest.raises(signals.Stopped):
+    with served(latency=0.0, shares={}) as url, pytest.raises(signals.Stopped), signals.handled(are_repeated=True):
         ApiEngine(server(url), "teacher").generate([Request(str(n), str(n)) for n in range(20)], SAMPLING, stop)
     gc.collect()
     assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []

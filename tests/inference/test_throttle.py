@@ -121,7 +121,7 @@ def test_a_second_call_has_as_many_requests_in_flight_as_the_first_came_to(monke
         in_flight += 1
         if in_flight == expected:
             together.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(600):
             await together.wait()
         in_flight -= 1
         return {"choices": [{"message": {"content": "Four."}, "finish_reason": "stop"}]}
@@ -187,7 +187,7 @@ def test_a_stop_wakes_who_waits_and_who_sleeps() -> None:
         waiters = [asyncio.ensure_future(throttle.begin(0.0)), asyncio.ensure_future(throttle.begin(0.0)), asyncio.ensure_future(throttle.sleep(60))]
         await asyncio.sleep(0.05)
         throttle.stop(RunFailed("over"))
-        ends = await asyncio.wait_for(asyncio.gather(*waiters, return_exceptions=True), timeout=60)
+        ends = await asyncio.gather(*waiters, return_exceptions=True)
         assert [type(each) for each in ends] == [Stopped] * 3
 
     asyncio.run(scenario())
@@ -205,7 +205,7 @@ def test_a_pause_that_ends_between_two_looks_at_the_clock_lets_everyone_go_on(mo
         monkeypatch.setattr(module, "time", Clock())
         for _ in range(2):
             throttle.refused(0.0, wait=1.0)  # until 1.0
-        await asyncio.wait_for(throttle.begin(0.0), timeout=30)
+        await asyncio.wait_for(throttle.begin(0.0), timeout=600)
 
     asyncio.run(scenario())
 

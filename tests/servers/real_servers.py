@@ -156,7 +156,7 @@ class Running:
         data = json.dumps({"model": self.model, **body}).encode()
         request = urllib.request.Request(f"{self.url}/v1/chat/completions", data=data, headers={"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"{}")

@@ -647,7 +647,7 @@ def test_another_model_makes_another_run_and_the_same_model_elsewhere_the_same(r
 def planned_run_key(model: Path, outputs: Path) -> str:
     """The run key that a plan prints in its first line."""
     arguments = ["plan=true", f"model.path={model}", "compressor=self", "task.num_train=8", f"paths.outputs={outputs}", "tracking=none"]
-    done = subprocess.run([sys.executable, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     found = re.search(r"run ([0-9a-f]{12})", done.stdout)
     assert found, done.stdout
     return found.group(1)

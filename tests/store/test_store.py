@@ -75,7 +75,7 @@ def run_together(code: str, *arguments: object, count: int) -> list[list[str]]:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    outputs = [process.communicate(timeout=600)[0].split() for process in processes]
+    outputs = [process.communicate()[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0] * count
     return outputs
 
@@ -319,7 +319,7 @@ def test_a_remote_lease_is_respected_until_it_expires_and_the_wait_is_logged(tmp
     assert logged[0].endswith("the claim is taken over if it is not renewed within 45 s")
     (ledger.folder / "rows-elsewhere.jsonl").write_text(json.dumps({"id": "1", "value": -1, "written": time.time()}) + "\n")
     claim.unlink()
-    filling.join(timeout=300)
+    filling.join()
     assert squares.asked == ["3", "2"], "row 1 was written by the other host"
     assert values(rows) == {"1": -1, "2": 4, "3": 9}
 

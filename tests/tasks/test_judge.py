@@ -242,7 +242,7 @@ def test_nothing_is_left_running() -> None:
         judge.ask([Comparison("5", ENDLESS, True)])
         assert ask(judge, "2", "\\frac{4}{2}")
         assert {each.pid for each in children()} - before
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 600
     while {each.pid for each in children()} - before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert {each.pid for each in children()} - before == set()
@@ -319,7 +319,7 @@ def test_a_new_pool_takes_the_place_of_one_whose_idle_workers_died() -> None:
         killed = [each for each in children() if each.pid not in before]
         for each in killed:
             each.kill()
-        psutil.wait_procs(killed, timeout=60)
+        psutil.wait_procs(killed)
         assert ask(judge, "2", "\\frac{6}{3}"), "also if the death of all of them is seen at once, when they are handed something"
         assert ask(judge, "3", "\\frac{6}{3}") is False
 
@@ -354,7 +354,7 @@ SCRIPT = """
 def test_a_script_may_grade(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[True, True, True, False, False, False]", "")
 
 

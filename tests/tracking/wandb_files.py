@@ -14,7 +14,7 @@ class Written:
     """An ended run as its file tells it. W&B's own process may still be writing when `finish` returns."""
 
     def __init__(self, path: Path) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         seen = list(records(path))
         while not any(each.HasField("exit") for each in seen):
             assert time.monotonic() < deadline, f"{path} holds no exit record"
