@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_SILENT="true", MPLBACKEND="Agg", TOKENIZERS_PARALLELISM="false")
 for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "COTEXP_DATA", "COLUMNS"):
     os.environ.pop(name, None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; every process that the tests begin would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 

@@ -48,7 +48,7 @@ def ended(body: str, *sent: signal.Signals, together: bool = False, before: str 
     """
     code = before + program.format(body=body.replace("\n", "\n        "))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([sys.executable, "-c", code], preexec_fn=heed_interrupts, **pipes)  # type: ignore[call-overload]
+    process = subprocess.Popen([sys.executable, "-c", code], **pipes)  # type: ignore[call-overload]
     lines = [process.stdout.readline().strip()]
     if together:
         process.send_signal(signal.SIGSTOP)
@@ -62,11 +62,6 @@ def ended(body: str, *sent: signal.Signals, together: bool = False, before: str 
         process.send_signal(signal.SIGCONT)
     output, errors = process.communicate()
     return process.returncode, [*lines, *output.splitlines()], errors
-
-
-def heed_interrupts() -> None:
-    """Do not ignore SIGINT, which background processes of a shell and their children inherit as ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("number", signals.SIGNALS)

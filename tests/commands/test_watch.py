@@ -221,7 +221,7 @@ def test_on_a_terminal_the_table_follows_the_files_and_ctrl_c_ends_the_watch_alo
         )
 
     def shown_until(words: str) -> str:
-        seen, end = "", time.monotonic() + 120
+        seen, end = "", time.monotonic() + 600
         while words not in seen and time.monotonic() < end:
             if select.select([terminal], [], [], 1.0)[0]:
                 seen += os.read(terminal, 65536).decode(errors="replace")

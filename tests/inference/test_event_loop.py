@@ -43,7 +43,6 @@ def test_an_error_beside_another_loop_is_raised() -> None:
 
 INTERRUPTED = """
 import asyncio, os, signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below the background of a shell
 from cotexp import signals
 from cotexp.inference import event_loop
 

@@ -50,7 +50,7 @@ class Squares:
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
     """Wait until a condition holds, however busy the machine is."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not is_so():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.02)
