@@ -69,7 +69,7 @@ docs: .venv/.docs
 	$(BIN)/properdocs build
 
 test check: lint types .venv/.symbolic .venv/.smollm2 .venv/.ray .venv/.mlflow .venv/.docs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=20 $(SIDE_BY_SIDE)
 
 # vLLM and llama.cpp need other packages than .venv has. vLLM's build for processors asks for torchvision, torchaudio and torchcodec, gets builds for
 # GPUs, and cannot import these.
