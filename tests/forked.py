@@ -17,7 +17,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import types
 import weakref
 from pathlib import Path
@@ -60,18 +59,14 @@ class Process:
         _server().hear(0)
         return self.returncode
 
-    def wait(self, timeout: float | None = None) -> int:
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def wait(self) -> int:
         while (code := self.poll()) is None:
-            left = 60 if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
-            _server().hear(left)
+            _server().hear(60)
         return code
 
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+    def communicate(self) -> tuple[str, str]:
         """What it printed, and its errors: the latter are part of the former if it was begun so."""
-        self.wait(timeout)
+        self.wait()
         return _text(self._output), _text(self._errors) if self._errors else ""
 
     def printed(self) -> str:

@@ -82,9 +82,9 @@ def _run(settings: Settings, overrides: Sequence[str], options: Mapping[str, str
         result = pipeline.run(context, overrides)
         if result.computed or not report.is_written(result.folder):
             report.write(result.folder)
-        run_table.show(
-            result.metrics, f"{settings.name}, run {run_key}{'' if result.computed else ' (already finished)'}", dataclasses.asdict(settings)
-        )
-        print(f"Results, figures and examples: {result.folder}")
         tracker.publish(result.folder, result.metrics)
+    # After the tracker has closed the run: whoever reads this may have gone, which is no failure of the run.
+    title = f"{settings.name}, run {run_key}{'' if result.computed else ' (already finished)'}"
+    run_table.show(result.metrics, title, dataclasses.asdict(settings))
+    print(f"Results, figures and examples: {result.folder}")
     return result

@@ -21,7 +21,8 @@ def show_elasticity(names: Sequence[str], *, outputs: Path, formats: Sequence[st
         report, files = elasticity.make(names, outputs)
     except ConfigError as error:
         raise ConfigError(*(problem.replace("report: ", "elasticity: ", 1) for problem in error.problems)) from None
-    publish(report, formats, target, paper)
+    target.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (target / name).write_bytes(content)
+    publish(report, formats, target, paper)
     print(f"Questions: {', '.join(str(target / name) for name in files)}")

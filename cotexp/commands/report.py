@@ -59,12 +59,11 @@ class WrittenReport:
 
 
 def publish(report: Report, formats: Sequence[str], target: Path, paper: str = USUAL) -> WrittenReport:
-    """Print a report and write it in these formats to the folder `target`; its tables and figures fit this style of paper.
+    """Write a report in these formats to the folder `target`, and print it; its tables and figures fit this style of paper.
 
     Raises: ConfigError for an unknown style.
     """
     report = replace(report, paper=paper_of(paper))
-    terminal.show_report(report)
     reports = []
     for format_name in formats:
         files: dict[str, bytes] = named(FORMATS[format_name])(report)
@@ -73,6 +72,7 @@ def publish(report: Report, formats: Sequence[str], target: Path, paper: str = U
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+    terminal.show_report(report)  # last: a reader such as head that closes the pipe ends the command
     print(f"Report: {', '.join(map(str, reports))}")
     return WrittenReport(report, reports, {each.name: each for each in report.figures})
 

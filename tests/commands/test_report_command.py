@@ -446,3 +446,15 @@ def test_long_labels_leave_room_for_the_figure(tmp_path: Path) -> None:
         settings = {"trainer": {"name": "single", **{f"some_long_setting_{index}": number for index in range(6)}}}
         write_run(tmp_path, f"r{number}", "1100", **settings)
     assert len(report(tmp_path)) == 3
+
+
+@pytest.mark.slow
+def test_a_report_is_written_whole_also_if_nobody_reads_what_is_printed(outputs: Path) -> None:
+    reader_gone, writer = os.pipe()
+    os.close(reader_gone)
+    words = [sys.executable, "-m", "cotexp", "report", "exp", "--format", "all", "--outputs", str(outputs)]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert {"report.md", "report.csv", "report.tex", "report.html"} <= {path.name for path in (outputs / "reports/exp").iterdir()}

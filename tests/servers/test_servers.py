@@ -28,7 +28,7 @@ from cotexp.settings.base import RunFailed
 from cotexp.settings.sampling import Sampling
 from cotexp.settings.server import ApiServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.slow
 GREEDY = Sampling(max_new_tokens=32, batch_size=8)
 SAMPLED = dataclasses.replace(GREEDY, temperature=1.0)
 FIRST = "It is one."

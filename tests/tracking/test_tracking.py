@@ -22,6 +22,7 @@ from wandb_server import WandbServer
 from cotexp import tracking
 from cotexp.settings.root import Settings
 
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 SECRETS = ("WANDB_API_KEY", "OPENAI_API_KEY", "HF_TOKEN")
 
@@ -363,3 +364,18 @@ def test_a_server_that_is_lost_in_the_middle_holds_nothing_up_and_all_is_on_disk
     assert held_up < (time.monotonic() - began) / 2, "the end alone takes seconds"
     (path,) = (tmp_path / "wandb").glob(f"run-*/run-{KEY}.wandb")
     assert len(Written(path).curve("train/loss")) == 999
+
+
+@pytest.mark.slow
+def test_a_run_is_published_whole_and_did_not_fail_if_nobody_reads_its_table(tmp_path: Path) -> None:
+    sizes = ["task.num_train=6", "task.num_validation=2", "task.num_test=4", "compression.max_rounds=1", "trainer.max_steps=1"]
+    words = [*sizes, "debug=fast", "evaluation.latency=false", "tracking.mode=offline", f"paths.outputs={tmp_path}"]
+    reader_gone, writer = os.pipe()
+    os.close(reader_gone)
+    subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, stdout=writer, stderr=subprocess.DEVNULL, check=False)
+    os.close(writer)
+    (path,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    written = Written(path)
+    assert [each.exit.exit_code for each in written.records if each.HasField("exit")] == [0]
+    assert "eval/compress/accuracy" in written.summary
+    assert written.artifacts, "results and examples"
